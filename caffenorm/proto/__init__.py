@@ -1,0 +1,1 @@
+"""The schema: caffe.desc, compiled from proto/caffe.proto, and pycaffe's names for its messages."""
