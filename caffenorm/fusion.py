@@ -1,0 +1,239 @@
+"""Rules that run chains of layers as one kernel. Every blob and gradient still shows what the single layers would give.
+
+A chain is a row of neighbouring layers, each the only reader of the one before. What a fused step does not write (the blobs between
+its layers) is computed when somebody reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caffenorm.blob import Blob
+from caffenorm.layer import Layer
+from caffenorm.layers._channel_norm import ChannelNorm
+from caffenorm.plan import LayerStep, Step
+from caffenorm.synced import Array
+
+Slope = float | None
+
+
+def fuse(steps: Sequence[LayerStep]) -> list[Step]:
+    """Replace the chains among `steps` that run faster as one."""
+    plan: list[Step] = []
+    index = 0
+    while index < len(steps):
+        chain = norm_chain(steps, index)
+        if len(chain) > 1:
+            plan.append(FusedNorm(chain))
+            index += len(chain)
+        else:
+            plan.append(steps[index])
+            index += 1
+    return plan
+
+
+def follows(steps: Sequence[LayerStep], index: int, first: LayerStep) -> LayerStep | None:
+    """The step at `index`, if it only reads the step before it and fits a chain that begins with `first`."""
+    if not 0 < index < len(steps):
+        return None
+    before, step = steps[index - 1], steps[index]
+    if len(step.bottom) != 1 or len(step.top) != 1 or any(before.loss_weights):
+        return None
+    if step.bottom[0] is not before.top[0]:
+        return None
+    starts_in_place = first.top[0] is first.bottom[0]
+    if starts_in_place and step.top[0] is not step.bottom[0]:
+        return None  # the bottom would have to show what a layer in the middle gives
+    return step
+
+
+def norm_chain(steps: Sequence[LayerStep], index: int) -> list[LayerStep]:
+    """The longest chain BatchNorm (Scale) (ReLU or PReLU) that begins at `index`; empty where none does."""
+    first = steps[index]
+    layer = first.layer
+    if layer.type != "BatchNorm" or not isinstance(layer, ChannelNorm) or not layer.is_plain:
+        return []
+    chain = [first]
+    scale = follows(steps, index + 1, first)
+    if scale is not None and _scales_channels(scale.layer, layer.channels):
+        chain.append(scale)
+    activation = follows(steps, index + len(chain), first)
+    if activation is not None and _is_activation(activation.layer, layer.channels):
+        chain.append(activation)
+    return chain
+
+
+def _scales_channels(layer: Layer, channels: int) -> bool:
+    param = layer.param.scale_param
+    bounded = param.HasField("min_value") or param.HasField("max_value")
+    return layer.type == "Scale" and param.axis == 1 and layer.blobs[0].shape == (channels,) and not bounded
+
+
+def _is_activation(layer: Layer, channels: int) -> bool:
+    if layer.type == "ReLU":
+        return layer.param.relu_param.negative_slope >= 0
+    return layer.type == "PReLU" and layer.blobs[0].shape == (channels,)
+
+
+class FusedNorm(Step):
+    """BatchNorm, then Scale, ReLU or PReLU where there are, as one kernel each way.
+
+    In training it keeps x_hat where the chain works in place over its bottom, and nothing of the bottom's size elsewhere.
+    """
+
+    def __init__(self, chain: Sequence[LayerStep]) -> None:
+        self.steps = list(chain)
+        self.first, self.last = chain[0].first, chain[-1].last
+        self.needs_backward = any(step.needs_backward for step in chain)
+        norm = chain[0].layer
+        assert isinstance(norm, ChannelNorm)
+        self.norm = norm
+        self.bottom, self.top = chain[0].bottom[0], chain[-1].top[0]
+        by_type = {step.layer.type: step for step in chain[1:]}
+        self.scale = by_type.get("Scale")
+        self.prelu = by_type.get("PReLU")
+        relu = by_type.get("ReLU")
+        self._slope: Slope = None if relu is None else float(relu.layer.param.relu_param.negative_slope)
+        self._between = self._blobs_between()
+
+    def _blobs_between(self) -> list[tuple[Blob, int, int]]:
+        """Blobs that are neither bottom nor top of the chain: each with the steps whose data and whose gradient it shows."""
+        found: dict[int, tuple[Blob, int, int]] = {}
+        for i, step in enumerate(self.steps[:-1]):
+            blob = step.top[0]
+            if blob is self.top or blob is self.bottom:
+                continue
+            _, _, first = found.get(id(blob), (blob, i, i))
+            found[id(blob)] = (blob, i, first)
+        return list(found.values())
+
+    # --- parameters ---
+
+    def _affine(self, upto: int = 99) -> tuple[Array | None, Array | None]:
+        """gamma and beta, as far as the chain up to that step has them."""
+        if self.scale is None or upto == 0:
+            return None, None
+        layer = self.scale.layer
+        gamma = layer.read(layer.blobs[0])
+        return gamma, layer.read(layer.blobs[1]) if len(layer.blobs) > 1 else None
+
+    def _slopes(self) -> Slope | Array:
+        return self._slope if self.prelu is None else self.prelu.layer.read(self.prelu.layer.blobs[0])
+
+    # --- forward ---
+
+    def forward(self) -> None:
+        norm, bottom = self.norm, self.bottom
+        if not bottom.count:
+            return
+        view = norm.view
+        x, y = norm.read(bottom).reshape(view), norm.write(self.top).reshape(view)
+        gamma, beta = self._affine()
+        saved = norm.scratch("x_hat", view) if self.needs_backward and not norm.keeps_bottom(0) else None
+        norm.saved_x_hat = saved
+        if norm.batch_statistics:
+            norm.ops.batch_norm_train(
+                x, y, norm.mean, norm.var, norm.inv_std, norm.eps, gamma=gamma, beta=beta, slope=self._slopes(), x_hat=saved
+            )
+            norm.remember()
+        else:
+            norm.recall()
+            norm.ops.batch_norm_apply(
+                x, y, norm.mean, norm.inv_std, gamma=gamma, beta=beta, slope=self._slopes(), x_hat=saved
+            )
+        for blob, data_step, _ in self._between:
+            sources = [bottom.data_memory, *(b.data_memory for step in self.steps[1:] for b in step.layer.blobs)]
+            blob.data_memory.postpone(lambda blob=blob, upto=data_step: self._fill(blob, upto), sources)
+
+    def _fill(self, blob: Blob, upto: int) -> None:
+        """The data that the chain shows after that step."""
+        norm = self.norm
+        gamma, beta = self._affine(upto)
+        x, y = norm.read(self.bottom).reshape(norm.view), norm.write(blob).reshape(norm.view)
+        norm.ops.batch_norm_apply(x, y, norm.mean, norm.inv_std, gamma=gamma, beta=beta)
+
+    # --- backward ---
+
+    def backward(self) -> None:
+        norm = self.norm
+        if not self.bottom.count:
+            return
+        view = norm.view
+        for blob, _, grad_step in self._between:
+            blob.diff_memory.settle()
+            blob.diff_memory.postpone(
+                lambda blob=blob, after=grad_step: self._fill_diff(blob, after), [self.top.diff_memory]
+            )
+        dy = norm.read_diff(self.top).reshape(view)
+        dx = norm.write_diff(self.bottom).reshape(view) if self.steps[0].propagate_down[0] else None
+        gamma, beta = self._affine()
+        dgamma, dbeta = self._scale_gradients()
+        dslope = self._gradient(self.prelu, 0)
+        if dx is None and dgamma is None and dbeta is None and dslope is None:
+            return
+        saved = norm.saved_x_hat
+        x = saved if saved is not None else norm.read(self.bottom).reshape(view)
+        norm.ops.batch_norm_backward(
+            x, dy, dx, norm.mean, norm.inv_std, gamma=gamma, beta=beta, slope=self._slopes(),
+            dgamma=dgamma, dbeta=dbeta, dslope=dslope,
+            use_global_stats=not norm.batch_statistics, x_is_hat=saved is not None,
+        )  # fmt: skip
+
+    def _scale_gradients(self) -> tuple[Array | None, Array | None]:
+        dgamma, dbeta = self._gradient(self.scale, 0), self._gradient(self.scale, 1)
+        outer, channels, inner = self.norm.view
+        if dgamma is not None and ((outer == 1 and channels > 1) or outer * inner == 1):
+            dgamma[...] = 0  # Caffe replaces the multiplier's gradient in these cases; see the layer Scale
+        return dgamma, dbeta
+
+    @staticmethod
+    def _gradient(step: LayerStep | None, index: int) -> Array | None:
+        """Where the gradient of a parameter goes; None where there is none, or nobody wants it."""
+        if step is None or index >= len(step.layer.blobs) or not step.layer.param_propagate_down[index]:
+            return None
+        return step.layer.update_diff(step.layer.blobs[index])
+
+    def _fill_diff(self, blob: Blob, after: int) -> None:
+        """The gradient that the chain shows between that step and the next."""
+        norm, view = self.norm, self.norm.view
+        dy = norm.read_diff(self.top).reshape(view)
+        out = norm.write_diff(blob).reshape(view)
+        slopes = self._slopes()
+        if slopes is not None:
+            z = norm.scratch("z", view)
+            gamma, beta = self._affine()
+            norm.ops.batch_norm_apply(
+                norm.read(self.bottom).reshape(view), z, norm.mean, norm.inv_std, gamma=gamma, beta=beta
+            )
+            xp = norm.ops.xp
+            slope = slopes if self.prelu is not None else xp.full(1, slopes, norm.dtype)
+            norm.ops.prelu_backward(z, dy, slope, out)
+            dy = out
+        if self.scale is not None and after == 0:
+            norm.ops.scale_backward_input(dy, self._affine()[0], out)
+        elif dy is not out:
+            out[...] = dy
+
+    # --- leaving the fused plan ---
+
+    def settle(self) -> None:
+        """Bring blobs and layers to where the single layers' forward would have left them."""
+        for blob, _, _ in self._between:
+            blob.data_memory.settle()
+        if not self.needs_backward or not self.bottom.count:
+            return
+        norm = self.norm
+        between = norm.new_blob(self.bottom.shape)
+        y = norm.write(between)
+        if norm.saved_x_hat is not None:
+            norm.ops.xp.copyto(y.reshape(norm.view), norm.saved_x_hat)
+        else:
+            x = norm.read(self.bottom).reshape(norm.view)
+            norm.ops.batch_norm_apply(x, y.reshape(norm.view), norm.mean, norm.inv_std)
+        for step in self.steps[1:]:
+            if step.top[0] is step.bottom[0]:  # in place: the layer keeps what it needs for its backward
+                step.layer.forward([between], [between])
+            else:
+                following = norm.new_blob(self.bottom.shape)
+                step.layer.forward([between], [following])
+                between = following
