@@ -1,14 +1,15 @@
 """Builds the two things that pyproject.toml cannot describe: the CPU kernels and the schema's descriptor set.
 
-Kernels: each pyx/<family>.pyx is turned into C once (under build/), and that C is compiled under one package name for each
-instruction set, caffenorm._kernels.<build>.<family>; caffenorm._kernels picks a build at run time. The flags keep
-IEEE arithmetic (no -ffast-math, and no fused multiply-add, which would make the builds differ in their last bits).
+Kernels: each pyx/<family>.pyx is turned into C once (under build/), and that C is compiled under one package name
+for each instruction set, caffenorm._kernels.<build>.<family>; caffenorm._kernels picks a build at run time. The
+flags keep IEEE arithmetic: no -ffast-math, and no contraction into fused multiply-adds, which would make the
+builds differ in their last bits.
 
 Schema: proto/caffe.proto becomes caffenorm/proto/caffe.desc, a serialized FileDescriptorSet.
 
 Environment variables, for quick builds while developing:
     CAFFENORM_KERNELS   comma-separated families: build only these
-    CAFFENORM_ISA       `native-only` (the best build for this machine) or the name of one build: build only that one
+    CAFFENORM_ISA       `native-only` (the best for this machine) or a build's name: build only that one
 """
 
 import os
@@ -25,12 +26,13 @@ ROOT = Path(__file__).resolve().parent
 SOURCES = Path("pyx")
 C_FILES = Path("build") / "kernels"
 
-# Best build last. The numbers are those of cpu_level.h.
+# Best build last.
 ISA_FLAGS = {
     "generic": [],
     "x86_64_v3": ["-march=x86-64-v3"],
     "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
+# By the numbers of cpu_level.h, in rising order.
 ISA_OF_LEVEL = {0: "generic", 3: "x86_64_v3", 4: "x86_64_v4"}
 COMMON_FLAGS = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 DIRECTIVES = {
@@ -52,16 +54,17 @@ def families() -> list[str]:
     unknown = sorted(set(chosen) - set(found))
     if unknown:
         sys.exit(f"CAFFENORM_KERNELS: no pyx/{unknown[0]}.pyx; the families are {', '.join(found)}")
-    return [PROBE_FAMILY, *(name for name in found if name != PROBE_FAMILY and (not chosen or name in chosen))]
+    wanted = [name for name in found if not chosen or name in chosen]
+    return [PROBE_FAMILY, *(name for name in wanted if name != PROBE_FAMILY)]
 
 
 def build_names() -> list[str]:
-    """The builds that make sense on this kind of machine; CAFFENORM_ISA narrows them when the compiler is known."""
+    """The builds for this kind of machine; `wanted_builds` narrows them by compiler and wish."""
     return list(ISA_FLAGS) if platform.machine().lower() in {"x86_64", "amd64"} else ["generic"]
 
 
 def extension(build: str, family: str) -> Extension:
-    """The extension caffenorm._kernels.<build>.<family>, from C that `BuildExtensions` makes before it compiles."""
+    """The extension caffenorm._kernels.<build>.<family>, from C that `BuildExtensions` makes first."""
     headers = [str(path.relative_to(ROOT)) for path in sorted((ROOT / SOURCES).glob("*.h"))]
     return Extension(
         f"caffenorm._kernels.{build}.{family}",
@@ -84,7 +87,7 @@ def extensions() -> list[Extension]:
 
 
 class BuildExtensions(build_ext):
-    """build_ext that makes the C from Cython first and the descriptor set last, and compiles on all processors."""
+    """build_ext that makes the C before and the descriptor set after, and compiles on all processors."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
@@ -102,7 +105,7 @@ class BuildExtensions(build_ext):
     def build_extensions(self) -> None:
         flags = self.openmp_flags()
         wanted = self.wanted_builds()
-        self.extensions = [ext for ext in self.extensions if build_of(ext) in wanted or family_of(ext) == PROBE_FAMILY]
+        self.extensions = [ext for ext in self.extensions if build_of(ext) in wanted or is_probe(ext)]
         for ext in self.extensions:
             ext.extra_compile_args += flags
             ext.extra_link_args += flags
@@ -135,28 +138,33 @@ class BuildExtensions(build_ext):
                 copy.write_bytes(made.read_bytes())
 
     def openmp_flags(self) -> list[str]:
-        """The OpenMP flags, if the compiler and its run-time library have it; none otherwise (one thread then)."""
-        if self.compiles("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }", ["-fopenmp"]):
+        """The OpenMP flags, if the compiler and its run-time library have it; none otherwise."""
+        program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }"
+        if self.compiles(program, ["-fopenmp"]):
             return ["-fopenmp"]
         print("caffenorm: this compiler has no OpenMP; the kernels will run on one thread", file=sys.stderr)
         return []
 
     def wanted_builds(self) -> set[str]:
         """Builds to compile: what CAFFENORM_ISA asks for, or all that the compiler knows."""
-        known = {name for name in build_names() if self.compiles("int main(void) { return 0; }", ISA_FLAGS[name])}
+        program = "int main(void) { return 0; }"
+        known = {name for name in build_names() if self.compiles(program, ISA_FLAGS[name])}
         for name in sorted(set(build_names()) - known):
             print(f"caffenorm: this compiler cannot build for {name}; leaving it out", file=sys.stderr)
         asked = os.environ.get("CAFFENORM_ISA", "")
         if asked == "native-only":
-            levels = sorted(level for level, name in ISA_OF_LEVEL.items() if level <= self.cpu_level() and name in known)
-            return {ISA_OF_LEVEL[levels[-1]]}
+            level = self.cpu_level()
+            return {[name for needed, name in ISA_OF_LEVEL.items() if needed <= level and name in known][-1]}
         if asked and asked not in known:
             sys.exit(f"CAFFENORM_ISA: {asked!r} is neither native-only nor one of {', '.join(sorted(known))}")
         return {asked} if asked else known
 
     def cpu_level(self) -> int:
         """The level of this machine, from the same C that the installed package asks."""
-        source = '#include <stdio.h>\n#include "cpu_level.h"\nint main(void) { printf("%d", caffenorm_cpu_level()); return 0; }'
+        source = (
+            '#include <stdio.h>\n#include "cpu_level.h"\n'
+            'int main(void) { return !printf("%d", caffenorm_cpu_level()); }'
+        )
         with tempfile.TemporaryDirectory() as folder:
             program = self.link(source, [], folder)
             return int(subprocess.run([program], check=True, capture_output=True, text=True).stdout)
@@ -189,6 +197,10 @@ def family_of(ext: Extension) -> str:
 
 def build_of(ext: Extension) -> str:
     return ext.name.split(".")[-2]
+
+
+def is_probe(ext: Extension) -> bool:
+    return family_of(ext) == PROBE_FAMILY
 
 
 def is_older(target: Path, sources: list[Path]) -> bool:

@@ -1,8 +1,8 @@
 """Finds the compiled CPU kernels: for each family, the best build that this processor can run.
 
-A build is one instruction set, a folder beside this file (`generic`, `x86_64_v3`, `x86_64_v4`) with one extension module a
-kernel family. All builds give the same bits, so which one runs changes speed only. The environment variable
-CAFFENORM_ISA names the build to use, for measuring and for tests.
+A build is one instruction set: a folder beside this file (`generic`, `x86_64_v3`, `x86_64_v4`) with an extension
+module for each kernel family. All builds give the same bits, so which one runs changes speed only. The
+environment variable CAFFENORM_ISA names the build to use, for measuring and for tests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from caffenorm.errors import CaffenormError, ConfigError
 # Best first, each with the processor level (pyx/cpu_level.h) that it needs.
 _LEVEL_NEEDED = {"x86_64_v4": 4, "x86_64_v3": 3, "generic": 0}
 _FOLDER = Path(__file__).parent
-_HOW_TO_BUILD = "build it with `python -m pip install .`, or in a checkout with `python setup.py build_ext --inplace`"
+_HOW_TO_BUILD = "run `python -m pip install .`, or in a checkout `python setup.py build_ext --inplace`"
 
 
 @cache
@@ -27,7 +27,8 @@ def kernels(family: str) -> ModuleType:
     """The kernels of a family ("norm", "channel", ...) in the best build for this processor.
 
     Raises:
-        ConfigError: if CAFFENORM_ISA names a build that is unknown, not compiled, or too new for this processor.
+        ConfigError: if CAFFENORM_ISA names a build that is unknown, not compiled, or too new for this
+            processor.
         CaffenormError: if no build of the family is compiled here.
     """
     for build in _usable_builds():
@@ -53,7 +54,7 @@ def available_builds() -> tuple[str, ...]:
 
 
 def thread_count() -> int:
-    """Threads that kernels use unless told otherwise: OMP_NUM_THREADS or the processors; 1 if built without OpenMP."""
+    """Threads that kernels use unless told otherwise: OMP_NUM_THREADS or all processors; 1 without OpenMP."""
     return int(_processor().thread_count())
 
 
@@ -72,10 +73,12 @@ def _usable_builds() -> tuple[str, ...]:
     if not asked:
         return available
     if asked not in _LEVEL_NEEDED:
-        raise ConfigError(f'CAFFENORM_ISA is "{asked}", which is no build; the builds are {", ".join(_LEVEL_NEEDED)}')
+        known = ", ".join(_LEVEL_NEEDED)
+        raise ConfigError(f'CAFFENORM_ISA is "{asked}", which is no build; the builds are {known}')
     if asked not in available:
-        why = "is not compiled here" if not _compiled_families(asked) else "needs a newer processor than this one"
-        raise ConfigError(f'CAFFENORM_ISA asks for the build "{asked}", which {why}; usable: {", ".join(available)}')
+        why = "needs a newer processor" if _compiled_families(asked) else "is not compiled here"
+        usable = ", ".join(available)
+        raise ConfigError(f'CAFFENORM_ISA asks for the build "{asked}", which {why}; usable: {usable}')
     return (asked,)
 
 
