@@ -1,9 +1,9 @@
 """Builds the two things that pyproject.toml cannot describe: the CPU kernels and the schema's descriptor set.
 
-Kernels: each pyx/<family>.pyx is turned into C once (under build/), and that C is compiled under one package name
-for each instruction set, caffenorm._kernels.<build>.<family>; caffenorm._kernels picks a build at run time. The
-flags keep IEEE arithmetic: no -ffast-math, and no contraction into fused multiply-adds, which would make the
-builds differ in their last bits.
+Kernels: each pyx/<family>.pyx is turned into C once (under build/), and that C is compiled under one
+package name for each instruction set, caffenorm._kernels.<build>.<family>; caffenorm._kernels picks a
+build at run time. The flags keep IEEE arithmetic: no -ffast-math, and no contraction into fused
+multiply-adds, which would make the builds differ in their last bits.
 
 Schema: proto/caffe.proto becomes caffenorm/proto/caffe.desc, a serialized FileDescriptorSet.
 

@@ -1,10 +1,10 @@
 """The message classes of caffe.proto: `schema.NetParameter`, `schema.BlobProto`, `schema.SolverParameter` ...
 
-They come from the descriptor set that setup.py compiles from proto/caffe.proto, in a descriptor pool of their
-own: no tie to one version of the protobuf runtime, and no clash with pycaffe or another caffe.proto in the same
-process. Top-level enum values are attributes too (`schema.TRAIN`, `schema.TEST`); nested ones belong to their
-message (`schema.PoolingParameter.MAX`), and enums translate names (`schema.Phase.Name(0)`). Every field is
-optional or repeated: `HasField` tells what a file said.
+They come from the descriptor set that setup.py compiles from proto/caffe.proto, in a descriptor pool of
+their own: no tie to one version of the protobuf runtime, and no clash with pycaffe or another
+caffe.proto in the same process. Top-level enum values are attributes too (`schema.TRAIN`,
+`schema.TEST`); nested ones belong to their message (`schema.PoolingParameter.MAX`), and enums translate
+names (`schema.Phase.Name(0)`). Every field is optional or repeated: `HasField` tells what a file said.
 """
 
 from __future__ import annotations

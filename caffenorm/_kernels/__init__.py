@@ -1,8 +1,8 @@
 """Finds the compiled CPU kernels: for each family, the best build that this processor can run.
 
-A build is one instruction set: a folder beside this file (`generic`, `x86_64_v3`, `x86_64_v4`) with an extension
-module for each kernel family. All builds give the same bits, so which one runs changes speed only. The
-environment variable CAFFENORM_ISA names the build to use, for measuring and for tests.
+A build is one instruction set: a folder beside this file (`generic`, `x86_64_v3`, `x86_64_v4`) with an
+extension module for each kernel family. All builds give the same bits, so which one runs changes speed
+only. The environment variable CAFFENORM_ISA names the build to use, for measuring and for tests.
 """
 
 from __future__ import annotations
