@@ -35,7 +35,8 @@ def load(path: Path) -> GoldenCase:
 
 
 def layer_families() -> list[str]:
-    return sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir() and folder.name not in NOT_LAYERS)
+    folders = {folder.name for folder in FOLDER.iterdir() if folder.is_dir()}
+    return sorted(folders - NOT_LAYERS)
 
 
 def paths(family: str, kind: str = "npz") -> list[Path]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Caffe computes in float32. With other BLAS kernels (another order of summation) no golden case uses more than a ninth
-# of this, and float64 stays within a quarter, so what fails is hardly ever rounding.
+# Caffe computes in float32. With other BLAS kernels (another order of summation) no golden case uses more
+# than a ninth of this, and float64 stays within a quarter, so what fails is hardly ever rounding.
 RTOL = 1e-4
 ATOL = 1e-6
 # Values that cancel are as exact as the largest of the array: this share of RTOL applies to it.
