@@ -1,0 +1,72 @@
+"""Which build of the kernels runs, and what is said where none can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from caffenorm import _kernels
+from caffenorm.errors import CaffenormError, ConfigError
+
+CACHED = (_kernels.kernels, _kernels.available_builds, _kernels._usable_builds)
+
+
+@pytest.fixture(autouse=True)
+def fresh_choice(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test chooses anew, and leaves no choice behind."""
+    monkeypatch.delenv("CAFFENORM_ISA", raising=False)
+    for function in CACHED:
+        function.cache_clear()
+    yield
+    for function in CACHED:
+        function.cache_clear()
+
+
+def test_the_best_build_is_chosen() -> None:
+    rising = ["generic", "x86_64_v3", "x86_64_v4"]
+
+    builds = _kernels.available_builds()
+
+    assert list(builds) == sorted(builds, key=rising.index, reverse=True)
+    assert _kernels.build_name() == builds[0]
+    assert builds[0] in _kernels.kernels("norm").__name__
+
+
+def test_the_environment_chooses_another_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = _kernels.available_builds()[-1]
+    monkeypatch.setenv("CAFFENORM_ISA", last)
+    _kernels._usable_builds.cache_clear()
+
+    assert _kernels.build_name() == last
+    assert _kernels.kernels("norm").__name__ == f"caffenorm._kernels.{last}.norm"
+
+
+def test_an_unknown_build_is_refused_with_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAFFENORM_ISA", "avx2")
+
+    with pytest.raises(ConfigError, match="x86_64_v4, x86_64_v3, generic"):
+        _kernels.kernels("norm")
+
+
+def test_a_build_that_the_processor_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OldProcessor:
+        @staticmethod
+        def level() -> int:
+            return 0
+
+    monkeypatch.setattr(_kernels, "_processor", OldProcessor)
+    monkeypatch.setattr(_kernels, "_compiled_families", lambda build: {"norm"})
+    monkeypatch.setenv("CAFFENORM_ISA", "x86_64_v4")
+
+    with pytest.raises(ConfigError, match="newer processor"):
+        _kernels.build_name()
+
+
+def test_a_family_that_is_not_compiled_says_how_to_build_it() -> None:
+    with pytest.raises(CaffenormError, match="build_ext --inplace"):
+        _kernels.kernels("nonsense")
+
+
+def test_there_is_at_least_one_thread() -> None:
+    assert _kernels.thread_count() >= 1
