@@ -37,7 +37,10 @@ def read_blobs(path: Pathish) -> list[Array]:
         spans = _blob_spans(source)
         if not spans:
             raise WeightsError("this is no .binaryproto: it holds no blob", Where(file))
-        return [read_blob_message(source, start, stop).array for start, stop in spans]
+        blobs = [read_blob_message(source, start, stop) for start, stop in spans]
+        if all(blob.legacy and blob.array.shape == (0,) for blob in blobs):
+            raise WeightsError("this is no .binaryproto: it holds neither a shape nor values", Where(file))
+        return [blob.array for blob in blobs]
 
 
 def read_blob(path: Pathish) -> Array:

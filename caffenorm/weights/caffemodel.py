@@ -94,20 +94,22 @@ class _Reader:
         )
 
     def _read_net(self) -> None:
-        source, position = self._source, 0
+        source = self._source
+        kept_from = position = 0
         for number, wire, value, stop in fields(source, 0, source.size):
             if wire == BYTES and number in (_NET_LAYER, _NET_LAYERS):
                 if len(self._layers) == _MOST_LAYERS:
                     raise WeightsError(f"more than {_MOST_LAYERS} layers")
-                self._name = ""
                 if number == _NET_LAYER:
                     self._formats.add("V2")
                     self._layers.append(self._layer(value, stop, _V2))
                 else:
                     self._layers.append(self._old_layer(value, stop))
-            else:
-                self._net_fields.append(source.span(position, stop))
+                self._name = ""
+                self._net_fields.append(source.span(kept_from, position))
+                kept_from = stop
             position = stop
+        self._net_fields.append(source.span(kept_from, position))
 
     def _old_layer(self, start: int, end: int) -> LayerWeights:
         layer = self._layer(start, end, _V1)
