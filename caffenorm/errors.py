@@ -22,15 +22,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Where:
-    """The place an error belongs to; unknown parts are empty (line 0)."""
+    """The place an error belongs to; unknown parts are empty (line 0, column 0)."""
 
     file: str = ""
     line: int = 0
     layer: str = ""
     layer_type: str = ""
+    column: int = 0
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        if place and self.column:
+            place += f":{self.column}"
         layer = f'layer "{self.layer}"' if self.layer else ""
         if layer and self.layer_type:
             layer += f" ({self.layer_type})"
