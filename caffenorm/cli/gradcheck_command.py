@@ -1,0 +1,33 @@
+"""`caffenorm gradcheck`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from caffenorm import check_gradients
+from caffenorm.cli import _output
+from caffenorm.cli._options import load_net, net_options
+
+
+@click.command("gradcheck")
+@click.argument("model")
+@click.argument("weights", required=False)
+@net_options(phase="train")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(model: str, weights: str | None, as_json: bool, **options: Any) -> int:  # Any: of load_net
+    """Compare the gradients of MODEL with numeric ones, in float64. The exit status is 1 where they differ.
+
+    \b
+    Example:
+      caffenorm gradcheck net.prototxt
+    """
+    net = load_net(model, weights, dtype="float64", quiet=as_json, **options)
+    report = check_gradients(net)
+    if as_json:
+        _output.print_json({"ok": report.ok, **asdict(report)})
+    else:
+        click.echo(str(report))
+    return 0 if report.ok else 1

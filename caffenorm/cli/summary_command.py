@@ -1,0 +1,56 @@
+"""`caffenorm summary`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from caffenorm.cli import _output
+from caffenorm.cli._options import load_net, net_options
+from caffenorm.summary import LayerSummary, summarise
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(dim) for dim in shape) if shape else "scalar"
+
+
+def _row(layer: LayerSummary) -> tuple[str, ...]:
+    return (
+        layer.name,
+        layer.type,
+        ", ".join(f"{name} {_shape(shape)}" for name, shape in zip(layer.tops, layer.top_shapes, strict=False)),
+        ", ".join(_shape(shape) for shape in layer.param_shapes),
+        _output.count(layer.parameters) if layer.parameters else "",
+        _output.count(layer.multiply_adds) if layer.multiply_adds else "",
+        _output.size(layer.activation_bytes) if layer.activation_bytes else "",
+    )
+
+
+@click.command("summary")
+@click.argument("model")
+@click.argument("weights", required=False)
+@net_options()
+@click.option("--splits", is_flag=True, help="Show the Split layers that were inserted, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(model: str, weights: str | None, splits: bool, as_json: bool, **options: Any) -> None:  # Any: of load_net
+    """Show the layers of MODEL: shapes, parameters, multiply-adds and memory.
+
+    \b
+    Example:
+      caffenorm summary deploy.prototxt
+    """
+    net = load_net(model, weights, quiet=as_json, **options)
+    found = summarise(net)
+    layers = [layer for layer in found.layers if splits or layer.type != "Split"]
+    sums = {"parameters": found.parameters, "multiply_adds": found.multiply_adds, "activation_bytes": found.activation_bytes}
+    if as_json:
+        _output.print_json({"name": found.name, "layers": [asdict(layer) for layer in layers], **sums})
+        return
+    columns = [("layer", "left"), ("type", "left"), ("top", "left"), ("parameters", "left"), ("values", "right")]
+    columns += [("multiply-adds", "right"), ("memory", "right")]
+    footer = (f"{len(layers)} layers", "", "", "", _output.count(found.parameters), _output.count(found.multiply_adds))
+    _output.print_table(
+        found.name or model, columns, [_row(layer) for layer in layers], (*footer, _output.size(found.activation_bytes))
+    )

@@ -1,0 +1,52 @@
+"""Caffe nets for other frameworks, and back, with proof."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from caffenorm.convert import rules as rules
+from caffenorm.convert.batch_norm import batch_norm_from_torch, batch_norm_to_torch
+from caffenorm.convert.live import build_module
+from caffenorm.convert.program import Describer, Program
+from caffenorm.convert.verify import Verification, verify
+from caffenorm.errors import ConversionError, Where
+from caffenorm.net import Net
+
+__all__ = ["Program", "Verification", "batch_norm_from_torch", "batch_norm_to_torch", "describe", "to_torch", "verify"]
+
+
+def describe(net: Net) -> Program:
+    """The net as PyTorch statements.
+
+    Raises:
+        ConversionError: lists every layer that cannot be converted, with its line.
+    """
+    return Describer(net).run()
+
+
+def to_torch(net: Net, *, check: bool = True) -> Any:  # Any: torch.nn.Module, torch is an extra
+    """The net as a PyTorch module with its weights.
+
+    Args:
+        net: any phase; stays as it is.
+        check: compare every blob on random input, in float64, with the Caffe net.
+
+    Returns:
+        A module whose forward takes the net's inputs in order and returns its outputs (a tuple, if there are several), in eval mode for
+        a TEST net, in train mode for a TRAIN net. BatchNorm and Scale are one BatchNorm1d, 2d or 3d. `module.blobs(...)` returns
+        every blob by its Caffe name; `module.verification` says how they agreed, `module.notes` what to know.
+
+    Raises:
+        ConversionError: lists every layer that cannot be converted, or names the first layer that computes something else.
+        MissingExtraError: torch is not installed.
+    """
+    program = describe(net)
+    module = build_module(program, net.layers[0].dtype if net.layers else "f4")
+    module.notes = list(program.notes)
+    module.verification = None
+    if check:
+        found = verify(net)
+        if not found.ok:
+            raise ConversionError(f"the module does not compute what the Caffe net does: {found}", Where(file=net.file))
+        module.verification = found
+    return module

@@ -1,0 +1,7 @@
+"""Conversion rules, a file a family; importing this registers them."""
+
+from caffenorm.convert.rules import activation as activation
+from caffenorm.convert.rules import loss as loss
+from caffenorm.convert.rules import norm as norm
+from caffenorm.convert.rules import shape as shape
+from caffenorm.convert.rules import window as window
