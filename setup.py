@@ -25,6 +25,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 SOURCES = Path("pyx")
 C_FILES = Path("build") / "kernels"
+IN_PLACE = Path("build") / "in_place"
 
 # Best build last.
 ISA_FLAGS = {
@@ -95,6 +96,9 @@ class BuildExtensions(build_ext):
             self.parallel = os.cpu_count() or 1
 
     def run(self) -> None:
+        if self.inplace:
+            # An editable install builds in a folder that is thrown away; in this one, compiled files stay.
+            self.build_lib, self.build_temp = str(IN_PLACE / "lib"), str(IN_PLACE / "temp")
         package = Path("caffenorm") if self.inplace else Path(self.build_lib) / "caffenorm"
         for ext in self.extensions:
             (package / "_kernels" / build_of(ext)).mkdir(parents=True, exist_ok=True)
