@@ -1,7 +1,7 @@
 """Caffe's binary files, written byte by byte with `struct`: nothing here comes from caffenorm or protobuf.
 
-`field` makes one field of a message; a message is the fields put together. The other functions are the messages of
-caffe.proto with the numbers of BVLC (and of the forks where they differ).
+`field` makes one field of a message; a message is the fields put together. The other functions are the
+messages of caffe.proto with the numbers of BVLC.
 """
 
 from __future__ import annotations

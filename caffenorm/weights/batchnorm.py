@@ -16,7 +16,7 @@ first divided by the scale factor, the variance the second divided by it, and bo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,6 +58,15 @@ class Statistics:
     def reordered(self) -> bool:
         """Whether the file has another order than `blobs`."""
         return self.order != (0, 1, 2)
+
+    def averaged(self) -> Statistics:
+        """The same with a scale factor of 1: mean and variance themselves, 0 where the factor is 0."""
+        factor = self.scale_factor.reshape(-1)[0]
+        if factor == 1:
+            return self
+        scale = factor if factor == 0 else 1 / factor  # in the file's precision, as Caffe does
+        one = np.ones_like(self.scale_factor)
+        return replace(self, mean_sum=self.mean_sum * scale, var_sum=self.var_sum * scale, scale_factor=one)
 
     def is_plain(self) -> bool:
         """Whether scale and offset change nothing: all 1 and all 0."""

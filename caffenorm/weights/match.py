@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -36,6 +36,7 @@ def match(
     *,
     followers: Mapping[str, str] | None = None,
     owned: Mapping[str, Sequence[bool]] | None = None,
+    averages: Collection[str] = (),
     allow_nan: bool = False,
     skip_mismatched: bool = False,
 ) -> tuple[LoadReport, list[Assignment]]:
@@ -48,6 +49,9 @@ def match(
             where the file holds both as one layer (Intel, NVIDIA), its scale and offset go there.
         owned: by layer, which of its parameters are its own; those that it shares with another layer may be
             missing in an HDF5 file, which stores them with their owner.
+        averages: the batch normalisation layers of the net that hold averages and ignore the scale factor, as
+            NVIDIA's do: sums of other dialects are divided for them. One that has five blobs, where the file
+            has BVLC's three, is taken for such a layer.
         allow_nan: accept NaN and infinity in the statistics of batch normalisation, with a note.
         skip_mismatched: pass over layers that do not fit, and list them in the report, instead of raising.
 
@@ -62,7 +66,7 @@ def match(
     Caffe: layers on one side only are passed over. Blobs without a shape message, with four old axes, fit a
     parameter of fewer axes where the first ones are 1. Equal counts do not make shapes equal.
     """
-    matcher = _Matcher(weights, targets, followers or {}, owned or {}, allow_nan)
+    matcher = _Matcher(weights, targets, followers or {}, owned or {}, averages, allow_nan)
     for layer in weights.layers:
         matcher.take(layer)
     report = matcher.report()
@@ -81,6 +85,7 @@ class _Matcher:
         targets: Mapping[str, Sequence[TargetBlob]],
         followers: Mapping[str, str],
         owned: Mapping[str, Sequence[bool]],
+        averages: Collection[str],
         allow_nan: bool,
     ) -> None:
         self._weights = weights
@@ -88,6 +93,7 @@ class _Matcher:
         self._targets = targets
         self._followers = followers
         self._owned = owned
+        self._averages = averages
         self._allow_nan = allow_nan
         self._loaded: dict[str, None] = {}  # as an ordered set
         self._unused: dict[str, None] = {}
@@ -150,10 +156,15 @@ class _Matcher:
                 self.faults.append(f'layer "{name}": {fault}; allow_nan takes them as they are')
         for doubt in statistics.doubts():
             self._doubts[doubt].append(name)
+        want, have = len(self._targets[name]), len(layer.blobs)
+        averages = name in self._averages or (want == 5 and have == 3)
+        if averages and statistics.averaged() is not statistics:
+            statistics = statistics.averaged()
+            self._notes["sums divided by their scale factor, as the net holds averages"].append(name)
         if statistics.form:
             self._notes[statistics.form].append(name)
-        want, have = len(self._targets[name]), len(layer.blobs)
-        blobs = layer.blobs if want == have and not (want == 5 and statistics.reordered) else statistics.blobs
+        as_stored = want == have and not averages and not (want == 5 and statistics.reordered)
+        blobs = layer.blobs if as_stored else statistics.blobs
         if want == 3:
             if self._hand_on(name, statistics):
                 self._load(name, dict(enumerate(blobs[:3])), channelwise=True)

@@ -95,19 +95,19 @@ class _Decoder:
     def layer(self, message: schema.LayerParameter, layer: LayerWeights) -> None:
         """Plain numbers beyond the common ones, precision and debug switches of forks, are passed over."""
         what = f'layer "{layer.name}" ({layer.type})'
-        by_number = schema.LayerParameter.DESCRIPTOR.fields_by_number
+        known = schema.LayerParameter.DESCRIPTOR.fields_by_number
         names = _names_of_type(layer.type)
+        elsewhere = [name for name in names if _number(name) not in _COMMON_TO_LAYERS]
         for number, wire, content, text in _split(layer.raw):
-            field = by_number.get(number)
-            if number in _COMMON_TO_LAYERS or (wire == BYTES and field is not None and field.name in names):
+            if number in _COMMON_TO_LAYERS or (
+                wire == BYTES and number in known and known[number].name in names
+            ):
                 self._merge(message, number, content, text, what, (number,))
-            elif wire == BYTES and not any(message.HasField(name) for name in names) and names:
-                meant = schema.LayerParameter.DESCRIPTOR.fields_by_name[names[0]].number
+            elif wire == BYTES and elsewhere and not any(message.HasField(name) for name in names):
+                meant = _number(elsewhere[0])
                 self._merge(message, meant, encode_header(meant, len(text)) + text, text, what, (meant,))
             elif wire == BYTES:
-                self.lost.append(
-                    f"{what}: field {number} is of a dialect that is not known, and was left out"
-                )
+                self._lose(what, number)
 
     def _merge(
         self, message: Message, number: int, content: bytes, text: bytes, what: str, known: Container[int]
@@ -115,7 +115,7 @@ class _Decoder:
         """Merge one field, given with its header (`content`) and without (`text`), into the message."""
         field = message.DESCRIPTOR.fields_by_number.get(number)
         if field is None or number not in known:
-            self.lost.append(f"{what}: field {number} is of a dialect that is not known, and was left out")
+            self._lose(what, number)
             return
         if field.type == FieldDescriptor.TYPE_STRING:
             _set_text(message, field.name, lenient_text(text))
@@ -124,10 +124,13 @@ class _Decoder:
         try:
             scratch.MergeFromString(content)
             _read_texts(scratch)
-        except (DecodeError, UnicodeDecodeError) as error:
+        except (DecodeError, ValueError) as error:
             self.lost.append(f"{what}: {field.name} does not decode ({error}), and was left out")
             return
         message.MergeFrom(scratch)
+
+    def _lose(self, what: str, number: int) -> None:
+        self.lost.append(f"{what}: field {number} is of a dialect that is not known, and was left out")
 
 
 def _split(raw: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
@@ -138,6 +141,11 @@ def _split(raw: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
         position = stop
 
 
+def _number(name: str) -> int:
+    """The number of a field of LayerParameter in our schema."""
+    return int(schema.LayerParameter.DESCRIPTOR.fields_by_name[name].number)
+
+
 def _set_text(message: Message, name: str, text: str) -> None:
     if isinstance(getattr(message, name), str):
         setattr(message, name, text)
@@ -146,13 +154,15 @@ def _set_text(message: Message, name: str, text: str) -> None:
 
 
 def _read_texts(message: Message) -> None:
-    """Look at every text in a message: protobuf may notice only then that one is not UTF-8."""
+    """Raise ValueError for a text that is not UTF-8: protobuf notices at access, or gives bytes for it."""
     for field, value in message.ListFields():
         if field.message_type is not None:
             for part in [value] if isinstance(value, Message) else value:
                 _read_texts(part)
         elif field.type == FieldDescriptor.TYPE_STRING:
-            str(value)
+            for text in [value] if isinstance(value, str | bytes) else value:
+                if not isinstance(text, str):
+                    raise ValueError(f"{field.name} holds bytes that are no UTF-8 text")
 
 
 @cache

@@ -1,7 +1,8 @@
 """Batch normalisation in the blobs of BVLC, NVIDIA, DIGITS, Intel, PSPNet and SegNet.
 
-The expected values come from each dialect's own definition of y for one channel: a function of mean, variance, scale and
-offset, computed here in float64 and compared with what BVLC's BatchNorm and Scale make of the blobs that were handed on.
+The expected values come from each dialect's own definition of y for one channel: a function of mean,
+variance, scale and offset, computed here in float64 and compared with what BVLC's BatchNorm and Scale make of
+the blobs that were handed on.
 """
 
 from __future__ import annotations
@@ -105,6 +106,20 @@ def test_three_blobs_leave_scale_and_offset_of_five() -> None:
     report, found = match(stored([MEAN, VAR, ONE]), net(bn=FIVE))
     assert sorted(found) == [("bn", 0), ("bn", 1), ("bn", 2)]
     assert "the net's stay" in report.notes[0]
+
+
+def test_sums_become_averages_where_the_net_holds_averages() -> None:
+    for blobs, options in (([MEAN * 4, VAR * 4, FACTOR], {}), (INTEL, {"averages": ["bn"]})):
+        report, found = match(stored(blobs), net(bn=FIVE), **options)
+        np.testing.assert_allclose(found["bn", 0], MEAN)
+        np.testing.assert_allclose(found["bn", 1], VAR)
+        assert found["bn", 2] == 1
+        assert any("divided by their scale factor" in note for note in report.notes)
+    zero = np.zeros(1, np.float32)
+    _, found = match(stored([MEAN, VAR, zero]), net(bn=FIVE))
+    assert not found["bn", 0].any()
+    assert not found["bn", 1].any()
+    assert found["bn", 2] == 1
 
 
 def test_four_blobs_of_intel_have_no_offset() -> None:

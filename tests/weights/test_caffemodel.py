@@ -223,7 +223,7 @@ def test_a_file_cut_off_between_layers_names_the_last_one(saved) -> None:
         layer("first", "InnerProduct", [blob(BIAS)]) + layer("second", "InnerProduct", [blob(WEIGHT)])[:-5]
     )
     with pytest.raises(
-        WeightsError, match='after layer "first": the file ends at byte .* cut off or damaged'
+        WeightsError, match=r'after layer "first": the file ends at byte .* cut off or damaged'
     ):
         weights.read_caffemodel(saved(content))
 
