@@ -31,8 +31,9 @@ _NUM, _CHANNELS, _HEIGHT, _WIDTH, _DATA, _DIFF, _SHAPE, _DOUBLE_DATA = 1, 2, 3, 
 _NVIDIA_TYPE, _OPENCL_BYTES, _NVIDIA_BYTES, _OPENCL_TYPE, _VIDEO_LENGTH = 10, 11, 12, 13, 7777
 
 _MOST_AXES = 32  # Caffe's own limit
-_MOST_PIECES = 1 << 16  # of one blob's values; a file that has more was made to waste memory
-_BLOCK = 1 << 20  # records of unpacked values looked at in one go
+_MOST_PIECES = 1 << 14  # of one blob's values; a file that has more was made to waste memory
+# Records of unpacked values looked at in one go: few at first, or many short runs would take quadratic time.
+_FIRST_BLOCK, _LARGEST_BLOCK = 16, 1 << 20
 
 _NUMBERS = {_NUM, _CHANNELS, _HEIGHT, _WIDTH, _DATA, _NVIDIA_TYPE, _OPENCL_TYPE, _VIDEO_LENGTH}
 _PIECES = {_DATA, _DIFF, _SHAPE, _DOUBLE_DATA, _OPENCL_BYTES, _NVIDIA_BYTES}
@@ -107,13 +108,15 @@ def _end_of_run(source: Source, start: int, end: int, record: int, tag: int) -> 
     """The end of the records at `start`, of `record` bytes each, that begin with the byte `tag`."""
     if source.span(start, start + 1)[0] != tag:
         raise WeightsError(f"byte {start}: a tag longer than it needs to be")
+    block = _FIRST_BLOCK
     while start + record <= end:
-        count = min((end - start) // record, _BLOCK)
+        count = min((end - start) // record, block)
         tags = np.frombuffer(source.span(start, start + count * record), np.uint8)[::record]
         others = np.flatnonzero(tags != tag)
         if others.size:
             return start + int(others[0]) * record
         start += count * record
+        block = min(4 * block, _LARGEST_BLOCK)
     return start
 
 

@@ -24,7 +24,7 @@ from caffenorm.weights.wire import BYTES, VARINT, Source, encode_header, fields
 _NET_LAYERS, _NET_LAYER = 2, 100
 _V1_NESTED = 1
 
-_MOST_LAYERS = 100_000  # the deepest nets have a few thousand; a file that has more was made to waste memory
+_MOST_LAYERS = 20_000  # the deepest nets have a few thousand; a file that has more was made to waste memory
 _MOST_BLOBS = 1_000  # in one layer; the most that is known is 8
 
 

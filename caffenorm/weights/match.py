@@ -130,7 +130,7 @@ class _Matcher:
         doubts = _told(self._doubts)
         return LoadReport(
             loaded=tuple(self._loaded),
-            missing=tuple(name for name, blobs in self._targets.items() if blobs and name not in known),
+            missing=tuple(name for name, blobs in self._targets.items() if len(blobs) and name not in known),
             unused=tuple(self._unused),
             mismatched=tuple(fault for faults in self.mismatched.values() for fault in faults),
             notes=(*self._weights.notes, *_told(self._notes), *doubts),
@@ -237,7 +237,7 @@ class _Matcher:
             self.mismatched[name] = faults
             return
         self.assignments += found
-        if targets:
+        if len(targets):
             self._loaded[name] = None
 
     def _count_faults(self, name: str, blobs: Mapping[int, Array], optional: bool) -> list[str]:
