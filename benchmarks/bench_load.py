@@ -4,8 +4,7 @@
     python benchmarks/bench_load.py net.caffemodel
 
 Each figure is the median of interleaved runs in this process, and of first runs in fresh processes (memory not
-yet touched, the file in the system's cache). "read and copy" is `open(path, "rb").read()` and one copy of the
-bytes.
+yet touched, the file in the system's cache). "read and copy" is `open(path, "rb").read()` and one copy of it.
 """
 
 from __future__ import annotations
@@ -99,13 +98,7 @@ def stand_in(folder: Path) -> Path:
 def table(path: Path, repeats: int) -> str:
     times: dict[str, list[float]] = {reader: [] for reader in READERS}
     first: dict[str, list[float]] = {reader: [] for reader in READERS}
-    for reader in def protobuf_arrays(path: Path) -> object:
-    """The same as arrays, as pycaffe's users get them."""
-    net = schema.NetParameter.FromString(path.read_bytes())
-    return [np.array(blob.data, np.float32) for layer in net.layer for blob in layer.blobs]
-
-
-READERS:
+    for reader in READERS:
         once(reader, path)  # the file into the system's cache, the code into Python's
     for _ in range(repeats):
         for reader, taken in times.items():
@@ -118,13 +111,7 @@ READERS:
         f"{'':24}{'this process':>16}{'ratio':>8}{'fresh process':>17}{'ratio':>8}",
     ]
     bases = [statistics.median(found["read and copy"]) for found in (times, first)]
-    for reader in def protobuf_arrays(path: Path) -> object:
-    """The same as arrays, as pycaffe's users get them."""
-    net = schema.NetParameter.FromString(path.read_bytes())
-    return [np.array(blob.data, np.float32) for layer in net.layer for blob in layer.blobs]
-
-
-READERS:
+    for reader in READERS:
         line = f"{reader:24}"
         for found, base, width in ((times, bases[0], 13), (first, bases[1], 14)):
             taken = statistics.median(found[reader])
