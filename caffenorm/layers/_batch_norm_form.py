@@ -117,10 +117,13 @@ def _bvlc(param: schema.BatchNormParameter, phase: int) -> BatchNormForm:
 
 
 def _nvidia(param: schema.BatchNormParameter, phase: int) -> BatchNormForm:
+    stored = phase == schema.TEST
+    ignored = param.HasField("use_global_stats") and param.use_global_stats != stored
     return BatchNormForm(
         dialect="NVIDIA",
-        note="BatchNorm of NVIDIA's Caffe: five blobs (mean, variance, 1, scale, bias), running averages",
-        use_global_stats=phase == schema.TEST,
+        note="BatchNorm of NVIDIA's Caffe: five blobs (mean, variance, 1, scale, bias), running averages"
+        + ("; use_global_stats is ignored, as there: the phase decides" if ignored else ""),
+        use_global_stats=stored,
         fraction=param.moving_average_fraction,
         eps=max(param.eps, _CUDNN_LEAST_EPS),
         scale_filler=param.scale_filler if param.HasField("scale_filler") else _ONE,
@@ -134,11 +137,9 @@ def _nvidia(param: schema.BatchNormParameter, phase: int) -> BatchNormForm:
 
 def _intel(param: schema.BatchNormParameter, phase: int) -> BatchNormForm:
     wanted = param.engine in _INTEL_ENGINES or any(param.HasField(name) for name in ("bias_term", "filler"))
-    scale = (
-        param.use_weight_bias
-        if param.HasField("use_weight_bias")
-        else wanted and param.engine != schema.BatchNormParameter.CAFFE
-    )
+    scale = wanted and param.engine != schema.BatchNormParameter.CAFFE
+    if param.HasField("use_weight_bias"):
+        scale = param.use_weight_bias
     bias = scale and param.bias_term
     blobs = 3 + scale + bias
     return BatchNormForm(

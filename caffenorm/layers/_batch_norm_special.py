@@ -55,17 +55,9 @@ class SubBatches(SpecialSteps):
         for part, mean, inv_std in zip(self._parts, self._mean, self._inv_std, strict=True):
             hat = None if x_hat is None else x_hat[part]
             layer.ops.batch_norm_train(
-                x[part],
-                y[part],
-                mean,
-                layer.var,
-                inv_std,
-                layer.eps,
-                gamma=gamma,
-                beta=beta,
-                slope=layer.slope,
-                x_hat=hat,
-            )
+                x[part], y[part], mean, layer.var, inv_std, layer.eps,
+                gamma=gamma, beta=beta, slope=layer.slope, x_hat=hat,
+            )  # fmt: skip
             layer.store(mean, layer.var)
 
     def backward(self, x: Array, dy: Array, dx: Given, dgamma: Given, dbeta: Given, x_is_hat: bool) -> None:
@@ -141,16 +133,9 @@ class WithoutMeanOrVariance(SpecialSteps):
         total, fixed = self._sum, not layer.batch_statistics or not form.divide
         total[...] = 0
         ops.batch_norm_backward(
-            x,
-            dy,
-            dx,
-            layer.mean,
-            layer.inv_std,
-            slope=layer.slope,
-            dbeta=total,
-            use_global_stats=fixed,
-            x_is_hat=x_is_hat,
-        )
+            x, dy, dx, layer.mean, layer.inv_std,
+            slope=layer.slope, dbeta=total, use_global_stats=fixed, x_is_hat=x_is_hat,
+        )  # fmt: skip
         if dx is None or not layer.batch_statistics or form.centre != fixed:
             return
         ops.xp.multiply(total, layer.inv_std, total)

@@ -64,8 +64,8 @@ def read_form(param: schema.BNParameter, param_blocks: int, phase: int) -> BNFor
 def _two_blobs(param: schema.BNParameter) -> BNForm:
     if param.moving_average or not param.across_spatial or param.axis != 1:
         raise LayerError(
-            "moving_average, across_spatial: false and axis (other than 1) are options of ParseNet's and CTPN's "
-            "layer that caffenorm does not compute"
+            "moving_average, across_spatial: false and axis (other than 1) are options of ParseNet's and "
+            "CTPN's BN that caffenorm does not compute"
         )
     learns = param.bn_mode == schema.BNParameter.LEARN
     return BNForm(

@@ -109,17 +109,9 @@ class SyncBatchNorm(BatchNorm):
         channels = self.channels
         sum_g, sum_g_x_hat = self._part[:channels], self._part[channels:]
         self.ops.batch_norm_backward_sums(
-            x,
-            dy,
-            self.mean,
-            self.inv_std,
-            sum_g,
-            sum_g_x_hat,
-            gamma=gamma,
-            beta=beta,
-            slope=self.slope,
-            x_is_hat=x_is_hat,
-        )
+            x, dy, self.mean, self.inv_std, sum_g, sum_g_x_hat,
+            gamma=gamma, beta=beta, slope=self.slope, x_is_hat=x_is_hat,
+        )  # fmt: skip
         if dgamma is not None:
             dgamma += sum_g_x_hat.astype(dgamma.dtype)
         if dbeta is not None:
