@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "caffenorm.backends.gpu": ("backends/gpu/", "backends/select.py"),
     "caffenorm._kernels": ("backends/cpu/",),
     # Modules that are themselves imported only where PyTorch or CuPy is asked for.
-    "torch": ("convert/torch/", "backends/cpu/conv_torch.py", "backends/gpu/", "solvers/distributed.py"),
+    "torch": ("convert/torch", "backends/cpu/conv_torch.py", "backends/gpu/", "solvers/distributed.py"),
     "cupy": ("backends/gpu/",),
     **dict.fromkeys(EXTRAS[2:], ("nowhere",)),
     "click": ("cli/",),
