@@ -49,7 +49,7 @@ EXTRAS = ("torch", "cupy", "h5py", "lmdb", "matplotlib", "PIL", "cv2", "onnx", "
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Layers hold an Ops and never learn which; everyone else asks backends.select for one.
     "caffenorm.backends": (
-        *("__init__.py", "backends/", "net.py", "functional.py", "gradient_check.py"),
+        *("__init__.py", "backends/", "net.py", "functional", "gradient_check.py"),
         *("solvers/", "convert/", "pycaffe/", "cli/"),
     ),
     "caffenorm.backends.cpu": ("backends/cpu/", "backends/select.py"),
