@@ -25,10 +25,22 @@ from numpy.typing import NDArray
 
 from caffenorm.errors import WeightsError
 from caffenorm.weights.model import Array
-from caffenorm.weights.wire import BYTES, FIXED32, FIXED64, VARINT, Source, fields, signed, varints
+from caffenorm.weights.wire import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    Source,
+    fields,
+    read_varint,
+    signed,
+    varints,
+)
 
 _NUM, _CHANNELS, _HEIGHT, _WIDTH, _DATA, _DIFF, _SHAPE, _DOUBLE_DATA = 1, 2, 3, 4, 5, 6, 7, 8
 _NVIDIA_TYPE, _OPENCL_BYTES, _NVIDIA_BYTES, _OPENCL_TYPE, _VIDEO_LENGTH = 10, 11, 12, 13, 7777
+
+_DATA_TAG, _SHAPE_TAG, _DIMS_TAG = _DATA << 3 | BYTES, _SHAPE << 3 | BYTES, 1 << 3 | BYTES
 
 _MOST_AXES = 32  # Caffe's own limit
 _MOST_PIECES = 1 << 14  # of one blob's values; a file that has more was made to waste memory
@@ -73,6 +85,9 @@ def read_blob_message(source: Source, start: int, end: int) -> StoredBlob:
         WeightsError: it is damaged, its values do not fill its shape, or its values are of a type that is no
             number.
     """
+    usual = _usual(source, start, end)
+    if usual is not None:
+        return usual
     found = _survey(source, start, end)
     c3d = _DATA in found.numbers and _DATA not in found.pieces
     values, note = _values(source, found, c3d)
@@ -84,6 +99,42 @@ def read_blob_message(source: Source, start: int, end: int) -> StoredBlob:
         return StoredBlob(values.reshape(dims), legacy, note)
     except (ValueError, OverflowError) as error:  # axes of 0 beside huge ones
         raise WeightsError(f"shape {tuple(dims)} cannot be: {error}") from error
+
+
+def _usual(source: Source, start: int, end: int) -> StoredBlob | None:
+    """The blob if it is just what BVLC's Caffe writes, one chunk of floats and a packed shape; else None.
+
+    The general way would read it too; this takes a third of the time, and models have hundreds of such blobs.
+    """
+    data, base = source.window(start, end)
+    i = start - base
+    try:
+        if data[i] != _DATA_TAG:
+            return None
+        length, i = read_varint(data, i + 1)
+        values_start = base + i
+        stop = values_start + length
+        if not 4 <= end - stop <= 127 or length % 4:
+            return None
+        tail = source.span(stop, end)
+        if (
+            tail[0] != _SHAPE_TAG
+            or tail[1] != len(tail) - 2
+            or tail[2] != _DIMS_TAG
+            or tail[3] != len(tail) - 4
+        ):
+            return None
+        dims, i = [], 4
+        while i < len(tail):
+            dim, i = read_varint(tail, i)
+            dims.append(dim)
+    except IndexError:
+        return None
+    if math.prod(dims) * 4 != length or len(dims) > _MOST_AXES or not length:
+        return None
+    values = np.empty(length // 4, "<f4")
+    source.fill(values, values_start)
+    return StoredBlob(_native(values).reshape(dims), False, "")
 
 
 def _survey(source: Source, start: int, end: int) -> _Found:

@@ -110,20 +110,20 @@ def fields(source: Source, start: int, end: int) -> Iterator[tuple[int, int, int
             tag = data[i]
             i += 1
             if tag > 127:
-                tag, i = _varint(data, i - 1)
+                tag, i = read_varint(data, i - 1)
             number, wire = tag >> 3, tag & 7
             if wire == BYTES:
                 length = data[i]
                 i += 1
                 if length > 127:
-                    length, i = _varint(data, i - 1)
+                    length, i = read_varint(data, i - 1)
                 value = base + i
                 position = value + length
             elif wire == VARINT:
                 value = data[i]
                 i += 1
                 if value > 127:
-                    value, i = _varint(data, i - 1)
+                    value, i = read_varint(data, i - 1)
                 position = base + i
             elif wire == FIXED32:
                 value = base + i
@@ -164,7 +164,7 @@ def varints(content: bytes, limit: int) -> list[int]:
         if len(values) == limit:
             raise WeightsError(f"more than {limit} numbers where a few were expected")
         try:
-            value, position = _varint(content, position)
+            value, position = read_varint(content, position)
         except IndexError:
             raise WeightsError("a packed list of numbers ends within a number") from None
         values.append(value)
@@ -187,7 +187,7 @@ def encode_header(number: int, length: int) -> bytes:
     return encode_varint(number << 3 | BYTES) + encode_varint(length)
 
 
-def _varint(data: bytes, i: int) -> tuple[int, int]:
+def read_varint(data: bytes, i: int) -> tuple[int, int]:
     """The varint at `data[i]` and the index after it; IndexError where the bytes end first."""
     value = shift = 0
     while shift < 70:
