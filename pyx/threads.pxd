@@ -28,7 +28,9 @@ cdef extern from * nogil:
     int in_parallel "caffenorm_in_parallel" ()
 
 
-# A second thread pays from about this many elements of cheap work on (a few microseconds of it).
+# Elements of cheap work (one multiplication, read and written: 0.05 to 0.08 ns on one AVX-512 core) that a thread
+# should have; count dearer elements several times. Measured with the team awake: two threads need 1.7 us instead of
+# one thread's 1.7 for 16384 values, 2.7 instead of 3.1 for 65536, 8.5 instead of 20 for 262144.
 cdef enum:
     GRAIN = 32768
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -66,6 +67,24 @@ def test_a_build_that_the_processor_cannot_run_is_refused(monkeypatch: pytest.Mo
 def test_a_family_that_is_not_compiled_says_how_to_build_it() -> None:
     with pytest.raises(CaffenormError, match="build_ext --inplace"):
         _kernels.kernels("nonsense")
+
+
+def test_how_long_threads_spin_is_set_for_this_library_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+
+    with _kernels._short_spin():
+        during = os.environ.get("GOMP_SPINCOUNT")
+
+    assert during == _kernels._SPIN_COUNT
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
+def test_what_the_user_says_about_spinning_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+
+    with _kernels._short_spin():
+        assert "GOMP_SPINCOUNT" not in os.environ
 
 
 def test_there_is_at_least_one_thread() -> None:
