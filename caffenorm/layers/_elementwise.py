@@ -1,0 +1,48 @@
+"""What element-wise layers of one formula have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caffenorm.blob import Blob
+from caffenorm.layer import Layer
+from caffenorm.synced import Array
+
+
+class Elementwise(Layer):
+    """y = f(x), element by element, with a gradient that is computed from x, or from y.
+
+    A subclass says `reads_x` (else its gradient reads y), `compute(x, y)` and `gradient(s, dy, dx)`, where s is x or y.
+    In place, where x is overwritten, a gradient that reads x gets a private copy.
+    """
+
+    reads_x = False
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].reshape(bottom[0].shape)
+
+    def compute(self, x: Array, y: Array) -> None:
+        """y = f(x); y may be x."""
+        raise TypeError(f"{type(self).__name__} must define compute(self, x, y)")
+
+    def gradient(self, s: Array, dy: Array, dx: Array) -> None:
+        """dx = dy * f'(x); dx may be dy."""
+        raise TypeError(f"{type(self).__name__} must define gradient(self, s, dy, dx)")
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = self.read(bottom[0])
+        if self.needs_backward and self.reads_x and not self.keeps_bottom(0):
+            self.ops.xp.copyto(self.scratch("x", x.shape), x)
+        y = self.write(top[0])
+        self.compute(x, y)
+        if self.needs_backward and not self.reads_x and not self.keeps_top(0):
+            self.ops.xp.copyto(self.scratch("y", y.shape), y)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if not propagate_down[0]:
+            return
+        if self.reads_x:
+            s = self.read(bottom[0]) if self.keeps_bottom(0) else self.scratch("x", bottom[0].shape)
+        else:
+            s = self.read(top[0]) if self.keeps_top(0) else self.scratch("y", top[0].shape)
+        self.gradient(s, self.read_diff(top[0]), self.write_diff(bottom[0]))

@@ -1,0 +1,26 @@
+"""Whole numbers that come in a blob of floats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from caffenorm.errors import ShapeError
+from caffenorm.synced import Array
+
+
+def checked_index(xp: Any, values: Array, limit: int, what: str) -> Array:  # Any: NumPy or CuPy
+    """The values, cut to whole numbers, as int64.
+
+    Raises:
+        ShapeError: one lies outside 0 to limit - 1; its value and place are named.
+    """
+    flat = values.reshape(-1)
+    if bool(xp.isfinite(flat).all()):
+        index = flat.astype("i8")
+        outside = (index < 0) | (index >= limit)
+    else:
+        index, outside = flat, ~xp.isfinite(flat)
+    if bool(outside.any()):
+        place = int(xp.argmax(outside))
+        raise ShapeError(f"{what} {place} is {float(flat[place]):g}, and must lie between 0 and {limit - 1}")
+    return index
