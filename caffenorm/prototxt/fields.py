@@ -38,7 +38,8 @@ class Field(NamedTuple):
 
     Attributes:
         message: the class of its sub-messages, or None for plain values.
-        bare: the value of an unquoted token, by its kind and text; ValueError says what was expected.
+        bare: the value of an unquoted token, by its kind and text; ValueError says what was expected, and may
+            add a hint as its second argument.
         quoted: the value of a string, by its bytes; ValueError as well.
         is_enum: its values are names, which should not be quoted.
     """
@@ -146,7 +147,7 @@ def _enum(enum: Any) -> tuple[Bare, Quoted]:
         value = numbers.get(text) if kind == NAME else parse_integer(text)
         if value is None or value not in known:
             names = ", ".join(list(numbers)[:8]) + (" ..." if len(numbers) > 8 else "")
-            raise ValueError(f"a {enum.name} ({names}){near(text, numbers)}")
+            raise ValueError(f"a {enum.name} ({names})", near(text, numbers))
         return value
 
     def quoted(raw: bytes) -> int:

@@ -191,10 +191,11 @@ class _Parser:
                 value = field.bare(kind, text)
                 self.at += 1
         except ValueError as problem:
+            wanted, hint = (*problem.args, "")[:2]
             if kind in (MARK, BAD, END):
                 not_listed = f' ("{field.name}" takes one value, not a list)' if text == "[" else ""
-                raise self.expected(f"{problem}{not_listed}") from None
-            self.fault(here, f'"{field.name}" takes {problem}, found {self.tokens.shown(here)}')
+                raise self.expected(f"{wanted}{not_listed}") from None
+            self.fault(here, f'"{field.name}" takes {wanted}, found {self.tokens.shown(here)}{hint}')
             self.at = max(self.at, here + 1)
             return
         if message is None:
@@ -226,7 +227,7 @@ class _Parser:
         owner = message.DESCRIPTOR.name
         if (owner, name) not in self._unknown:
             hint = near(name, fields_of(message.DESCRIPTOR))
-            self._unknown[owner, name] = f'{owner} has no field "{name}"{hint}'
+            self._unknown[owner, name] = f'unknown field "{name}" in {owner} is left out{hint}'
         self.find(self.at, self._unknown[owner, name])
 
     def find(self, token: int, message: str) -> None:

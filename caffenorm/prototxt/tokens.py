@@ -17,7 +17,7 @@ _TOKEN = re.compile(
     r"""\s*(?:\#[^\n]*\s*)*
     (?: ([A-Za-z_][0-9A-Za-z_+-]*)
       | ([0-9+-][0-9A-Za-z_.+-]* | \.[0-9][0-9A-Za-z_.+-]*)
-      | ("[^"\\\n]*(?:\\.[^"\\\n]*)*" | '[^'\\\n]*(?:\\.[^'\\\n]*)*')
+      | ("[^"\\\n]*(?:\\[^\n][^"\\\n]*)*" | '[^'\\\n]*(?:\\[^\n][^'\\\n]*)*')
       | ([{}<>\[\]:,;])
       | (.)
       | \Z )""",
@@ -35,7 +35,7 @@ _PLAIN_ESCAPES = dict(zip(b"abfnrtv\\'\"?", b"\a\b\f\n\r\t\v\\'\"?", strict=True
 
 
 class Tokens:
-    """The tokens of a text, as parallel lists; the last one is END with empty text.
+    """The tokens of a text up to the first BAD one, as parallel lists; the last one is END with empty text.
 
     Attributes:
         kinds: NAME, NUMBER, STRING, MARK (one of `{}<>[]:,;`), BAD or END.
@@ -45,10 +45,23 @@ class Tokens:
     def __init__(self, text: str) -> None:
         self.text = text
         self._first = 1 if text.startswith("\ufeff") else 0  # past a byte order mark
-        found = [(m.lastindex or END, m) for m in _TOKEN.finditer(text, self._first)]
-        self.kinds = [kind for kind, _ in found]
-        self.texts = [m[kind] if kind else "" for kind, m in found]
-        self._starts = [m.start(kind) if kind else len(text) for kind, m in found]
+        self.kinds: list[int] = []
+        self.texts: list[str] = []
+        self._starts: list[int] = []
+        for match in _TOKEN.finditer(text, self._first):
+            kind = match.lastindex
+            if kind is None:
+                break
+            self.kinds.append(kind)
+            self.texts.append(match[kind])
+            self._starts.append(match.start(kind))
+            if (
+                kind == BAD
+            ):  # nobody reads on, and trying every quote of an unclosed string takes quadratic time
+                break
+        self.kinds.append(END)
+        self.texts.append("")
+        self._starts.append(len(text))
 
     @cached_property
     def _line_starts(self) -> list[int]:

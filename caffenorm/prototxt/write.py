@@ -46,15 +46,14 @@ def _writer(field: FieldDescriptor) -> Callable[[Value], str]:
 
 
 def _float(value: Value) -> str:
-    return _whole(str(np.float32(value)))
+    number = np.float32(value)
+    if 1e-4 <= abs(number) < 1e10:  # where NumPy itself would write 1.6777216e+07
+        return np.format_float_positional(number, trim="-")
+    return str(number).removesuffix(".0")
 
 
 def _double(value: Value) -> str:
-    return _whole(repr(float(value)))
-
-
-def _whole(text: str) -> str:
-    return text.removesuffix(".0")
+    return repr(float(value)).removesuffix(".0")
 
 
 def _bool(value: Value) -> str:
