@@ -114,7 +114,7 @@ def _usual(source: Source, start: int, end: int) -> StoredBlob | None:
         length, i = read_varint(data, i + 1)
         values_start = base + i
         stop = values_start + length
-        if not 4 <= end - stop <= 127 or length % 4:
+        if not 4 <= end - stop <= 127:
             return None
         tail = source.span(stop, end)
         if (

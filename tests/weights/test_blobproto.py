@@ -212,6 +212,10 @@ def test_c3d_puts_a_length_before_height() -> None:
         assert "C3D" in stored.note
 
 
+def test_a_number_beside_the_data_does_not_make_it_c3d() -> None:
+    assert (read(number(5, 7) + blob(VALUES)).array == VALUES).all()
+
+
 def test_video_caffe_keeps_its_length_apart() -> None:
     message = number(1, 2) + number(2, 1) + number(3, 1) + number(4, 2) + number(7777, 3)
     stored = read(message + field(5, floats(range(12))))
@@ -235,6 +239,10 @@ def test_video_caffe_keeps_its_length_apart() -> None:
         (field(7, shape(2**62, 2**62, 2**62)) + field(5, floats([1])), "needs"),
         (field(7, shape(2**32, 2**32)), r"needs 18446744073709551616 values"),
         (field(7, shape(0, 2**62, 2**62)), "cannot be"),
+        (field(5, floats([1])) + field(7, shape(*[1] * 33)), "32"),
+        (field(5, b"") + field(7, shape(0, 2**62, 2**62)), "cannot be"),
+        (field(5, bytes(80)) + field(7, shape(2) + shape(1)), r"\(2, 1\) needs 2 values"),
+        (SHAPE + field(12, bytes(24)), "no values"),
         (field(7, b"\x0a\x01\x80"), "ends within a number"),
         (varint(5 * 8 + 5) + b"abc", "cut off"),
         (b"\xad\x00abcd" + field(7, shape(1)), "tag longer"),

@@ -44,6 +44,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "conv2": [np.float32(7).reshape(())],
         "empty": [np.empty((0, 4), np.float32)],
         "relu": [],
+        "many": [np.float32([index]) for index in range(12)],
         "größe 1": [WEIGHT],
     }
     path = tmp_path / "net.h5"
@@ -60,6 +61,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
             assert ours.dtype == theirs.dtype
             assert ours.shape == theirs.shape
             assert (ours == theirs).all()
+
+
+def test_a_user_block_in_front_does_no_harm(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "net.h5", "w", userblock_size=1024) as file:
+        file.create_dataset("data/ip/0", data=BIAS)
+    assert (weights.read_weights(tmp_path / "net.h5").layers[0].blobs[0] == BIAS).all()
 
 
 def test_shared_blobs_may_be_missing_where_the_net_shares_them(tmp_path: Path) -> None:
