@@ -26,7 +26,9 @@ def atomic_write(path: Pathish, mode: str = "wb") -> Iterator[IO[Any]]:  # Any: 
         raise ConfigError(f"cannot write {target}: it is a folder; name a file in it")
     encoding = None if "b" in mode else "utf-8"
     try:
-        handle_number, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        handle_number, temporary = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=".part", dir=target.parent
+        )
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
     try:

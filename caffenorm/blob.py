@@ -44,8 +44,10 @@ def checked_shape(dims: Sequence[int], itemsize: int) -> tuple[tuple[int, ...], 
 class Blob:
     """Values and gradient of one shape.
 
-    Memory is taken when it is first used. `data` and `diff` are NumPy arrays that may be kept and changed at any time;
-    layers use `read`, `write` and `update`, which say what they do with the values and return the backend's arrays.
+    Memory is taken when it is first used. `data` and `diff` are NumPy arrays that may be kept and changed at
+    any time;
+    layers use `read`, `write` and `update`, which say what they do with the values and return the backend's
+    arrays.
 
     Caffe: growing loses the values, shrinking keeps the memory.
     """
@@ -68,7 +70,9 @@ class Blob:
         Raises:
             ShapeError: a dimension is negative or no whole number, or the array would not fit any memory.
         """
-        given: Any = dims[0] if len(dims) == 1 and isinstance(dims[0], Sequence | np.ndarray) else dims  # Any: ints
+        given: Any = (
+            dims[0] if len(dims) == 1 and isinstance(dims[0], Sequence | np.ndarray) else dims
+        )  # Any: ints
         if given == self.shape:
             return
         shape, count = checked_shape(given, self.dtype.itemsize)
@@ -92,7 +96,9 @@ class Blob:
 
     def _legacy(self, axis: int) -> int:
         if len(self.shape) > 4:
-            raise ShapeError(f"num, channels, height and width need at most 4 axes, this blob has {list(self.shape)}")
+            raise ShapeError(
+                f"num, channels, height and width need at most 4 axes, this blob has {list(self.shape)}"
+            )
         return self.shape[axis] if axis < len(self.shape) else 1
 
     @property

@@ -68,7 +68,10 @@ def boxes_of(net: Net) -> list[Box]:
         if len(bottoms) == 1 and bottoms == tops:
             boxes[maker[bottoms[0]]].lines.append(f"{layer.type} {layer.name}")
             continue
-        box = Box(_describe(layer.name, layer.type, [blob.shape for blob in step.top], layer.blobs), _fill(layer.type, layer.is_loss))
+        box = Box(
+            _describe(layer.name, layer.type, [blob.shape for blob in step.top], layer.blobs),
+            _fill(layer.type, layer.is_loss),
+        )
         for name in bottoms:
             shape = "x".join(str(dim) for dim in net.blobs[name].shape)
             box.sources.append((maker[name], f"{name} {shape}"))
@@ -121,7 +124,13 @@ def _with_graphviz(dot: str, boxes: Sequence[Box]) -> str:
     lines.append("}")
     try:
         done = subprocess.run(
-            [dot, "-Tsvg"], input="\n".join(lines), capture_output=True, text=True, encoding="utf-8", timeout=_DOT_SECONDS, check=True
+            [dot, "-Tsvg"],
+            input="\n".join(lines),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=_DOT_SECONDS,
+            check=True,
         )
     except (subprocess.SubprocessError, OSError) as error:
         raise ConfigError(f"graphviz failed ({error}); use the built-in layout instead") from error
@@ -175,7 +184,9 @@ def _svg(boxes: Sequence[Box]) -> str:
             y = box.y + _PADDING + (i + 0.8) * _LINE_HEIGHT
             weight = " font-weight='bold'" if i == 0 else ""
             x = box.x + box.width / 2
-            parts.append(f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='middle' {_FONT}{weight}>{escape(line)}</text>")
+            parts.append(
+                f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='middle' {_FONT}{weight}>{escape(line)}</text>"
+            )
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -22,18 +22,20 @@ def fill(array: Array, filler: schema.FillerParameter, rng: np.random.Generator)
 
     Args:
         array: any shape; axis 0 counts the outputs.
-        filler: `type` is constant (the default), uniform, gaussian, positive_unitball, xavier, msra or bilinear.
+        filler: `type` is constant (the default), uniform, gaussian, positive_unitball, xavier, msra or
+            bilinear.
         rng: where random numbers come from.
 
     Raises:
         LayerError: the type is unknown, or does not fit the array or its own parameters.
 
-    Caffe: fan_in is count / shape[0], fan_out count / shape[1], whatever layer the array belongs to. `sparse` is for gaussian alone.
+    Caffe: fan_in is count / shape[0], fan_out count / shape[1], whatever layer the array belongs to.
+        `sparse` is for gaussian alone.
     """
     function = _FILLERS.get(filler.type)
     if function is None:
         near = difflib.get_close_matches(filler.type, _FILLERS, n=2)
-        hint = f'; did you mean {" or ".join(near)}?' if near else f"; known are {', '.join(_FILLERS)}"
+        hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(_FILLERS)}"
         raise LayerError(f'there is no filler of type "{filler.type}"{hint}')
     if filler.sparse != -1 and filler.type != "gaussian":
         raise LayerError(f"sparse goes with a gaussian filler, not with {filler.type}")
@@ -75,7 +77,9 @@ def _positive_unitball(array: Array, filler: schema.FillerParameter, rng: np.ran
 def _fan(array: Array, filler: schema.FillerParameter) -> float:
     """How many values the variance is spread over."""
     if array.ndim < 1 or not array.size:
-        raise LayerError(f"a {filler.type} filler needs an array with values, this has shape {list(array.shape)}")
+        raise LayerError(
+            f"a {filler.type} filler needs an array with values, this has shape {list(array.shape)}"
+        )
     fan_in = array.size / array.shape[0]
     fan_out = array.size / array.shape[1] if array.ndim > 1 else float(array.size)
     if filler.variance_norm == schema.FillerParameter.AVERAGE:
@@ -97,7 +101,9 @@ def _msra(array: Array, filler: schema.FillerParameter, rng: np.random.Generator
 def _bilinear(array: Array, filler: schema.FillerParameter, rng: np.random.Generator) -> None:
     """Kernels that interpolate, for a Deconvolution that enlarges."""
     if array.ndim != 4 or array.shape[2] != array.shape[3]:
-        raise LayerError(f"a bilinear filler needs 4 axes and square kernels, this has shape {list(array.shape)}")
+        raise LayerError(
+            f"a bilinear filler needs 4 axes and square kernels, this has shape {list(array.shape)}"
+        )
     size = array.shape[3]
     factor = math.ceil(size / 2)
     centre = (2 * factor - 1 - factor % 2) / (2 * factor)

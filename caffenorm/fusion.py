@@ -1,6 +1,8 @@
-"""Rules that run chains of layers as one kernel. Every blob and gradient still shows what the single layers would give.
+"""Rules that run chains of layers as one kernel. Every blob and gradient still shows what the single layers
+would give.
 
-A chain is a row of neighbouring layers, each the only reader of the one before. What a fused step does not write (the blobs between
+A chain is a row of neighbouring layers, each the only reader of the one before. What a fused step does not
+write (the blobs between
 its layers) is computed when somebody reads it.
 """
 
@@ -78,7 +80,8 @@ def _is_activation(layer: Layer, channels: int) -> bool:
 class FusedNorm(Step):
     """BatchNorm, then Scale, ReLU or PReLU where there are, as one kernel each way.
 
-    In training it keeps x_hat where the chain works in place over its bottom, and nothing of the bottom's size elsewhere.
+    In training it keeps x_hat where the chain works in place over its bottom, and nothing of the bottom's
+    size elsewhere.
     """
 
     def __init__(self, chain: Sequence[LayerStep]) -> None:
@@ -97,7 +100,9 @@ class FusedNorm(Step):
         self._between = self._blobs_between()
 
     def _blobs_between(self) -> list[tuple[Blob, int, int]]:
-        """Blobs that are neither bottom nor top of the chain: each with the steps whose data and whose gradient it shows."""
+        """Blobs that are neither bottom nor top of the chain: each with the steps whose data and whose
+        gradient it shows.
+        """
         found: dict[int, tuple[Blob, int, int]] = {}
         for i, step in enumerate(self.steps[:-1]):
             blob = step.top[0]
@@ -133,7 +138,16 @@ class FusedNorm(Step):
         norm.saved_x_hat = saved
         if norm.batch_statistics:
             norm.ops.batch_norm_train(
-                x, y, norm.mean, norm.var, norm.inv_std, norm.eps, gamma=gamma, beta=beta, slope=self._slopes(), x_hat=saved
+                x,
+                y,
+                norm.mean,
+                norm.var,
+                norm.inv_std,
+                norm.eps,
+                gamma=gamma,
+                beta=beta,
+                slope=self._slopes(),
+                x_hat=saved,
             )
             norm.remember()
         else:
@@ -142,7 +156,10 @@ class FusedNorm(Step):
                 x, y, norm.mean, norm.inv_std, gamma=gamma, beta=beta, slope=self._slopes(), x_hat=saved
             )
         for blob, data_step, _ in self._between:
-            sources = [bottom.data_memory, *(b.data_memory for step in self.steps[1:] for b in step.layer.blobs)]
+            sources = [
+                bottom.data_memory,
+                *(b.data_memory for step in self.steps[1:] for b in step.layer.blobs),
+            ]
             blob.data_memory.postpone(lambda blob=blob, upto=data_step: self._fill(blob, upto), sources)
 
     def _fill(self, blob: Blob, upto: int) -> None:

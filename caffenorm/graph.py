@@ -19,7 +19,8 @@ class Node:
 
     Attributes:
         index: of the layer in the net.
-        bottoms, tops: numbers of the blobs, in the order of `Graph.blob_names`; a layer in place has the same number in both.
+        bottoms, tops: numbers of the blobs, in the order of `Graph.blob_names`; a layer in place has the
+            same number in both.
         where: file, line and layer, for messages.
     """
 
@@ -120,7 +121,12 @@ def wire(net: NetText) -> Graph:
                     faults.append((where, _shared_in_place(net, index, name)))
                 tops.append(current[name])
             elif name in current:
-                faults.append((where, f'top "{name}" is made by an earlier layer already; give one of them another name'))
+                faults.append(
+                    (
+                        where,
+                        f'top "{name}" is made by an earlier layer already; give one of them another name',
+                    )
+                )
                 continue
             else:
                 current[name] = len(graph.blob_names)
@@ -142,7 +148,9 @@ def _missing_bottom(net: NetText, index: int, name: str, made: Collection[str]) 
         if name in net.net.layer[later].top:
             if later == index:
                 return f'bottom "{name}" is made by this layer itself, so there is nothing to read yet'
-            return f'bottom "{name}" is made by a later layer, "{net.net.layer[later].name}"; put that one first'
+            return (
+                f'bottom "{name}" is made by a later layer, "{net.net.layer[later].name}"; put that one first'
+            )
     return f'no layer makes bottom "{name}"{near(name, made)}'
 
 

@@ -45,15 +45,18 @@ class LayerContext:
 class Layer:
     """One layer of a net: subclass it, say how many bottoms and tops it takes, and register it.
 
-    The net calls `layer_setup` once, `reshape` at first and whenever a bottom's shape has changed, then `forward` and
+    The net calls `layer_setup` once, `reshape` at first and whenever a bottom's shape has changed, then
+    `forward` and
     `backward`. The counts of bottoms and tops have been checked by then.
 
     Attributes:
         num_bottoms, num_tops: exact numbers, or (least, most) with None for no limit.
         same_number_of_tops: as many tops as bottoms.
-        is_loss: the first top has loss weight 1 unless the prototxt says otherwise, and tops that are not named are made.
+        is_loss: the first top has loss weight 1 unless the prototxt says otherwise, and tops that are not
+            named are made.
         in_place_ok: whether a top may be a bottom; the net refuses it otherwise.
-        param: the layer's message. blobs: its parameters. notes: what the user should know of how it was read.
+        param: the layer's message. blobs: its parameters. notes: what the user should know of how it was
+            read.
         param_propagate_down: for each of `blobs`, whether its gradient is wanted.
         needs_backward: whether backward is ever called; where not, forward need not keep anything for it.
     """
@@ -87,7 +90,9 @@ class Layer:
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Give the tops their shapes."""
-        raise TypeError(f"{type(self).__name__} must say the shapes of its tops: define reshape(self, bottom, top)")
+        raise TypeError(
+            f"{type(self).__name__} must say the shapes of its tops: define reshape(self, bottom, top)"
+        )
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Compute the tops' data."""
@@ -95,7 +100,9 @@ class Layer:
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Overwrite the diff of each bottom with propagate_down, add to those of `self.blobs`."""
-        raise TypeError(f"{type(self).__name__} has no gradient: define backward(self, top, propagate_down, bottom)")
+        raise TypeError(
+            f"{type(self).__name__} has no gradient: define backward(self, top, propagate_down, bottom)"
+        )
 
     def allow_force_backward(self, bottom_index: int) -> bool:
         """Whether `force_backward` reaches that bottom (losses: not the labels)."""
@@ -147,8 +154,12 @@ class Layer:
         """
         fill(blob.data, filler, self.rng)
 
-    def scratch(self, name: str, shape: Sequence[int], dtype: Any = None) -> Array:  # Any: what numpy.dtype takes
-        """Work space that keeps its content between calls, made at the first call with that name, shape and dtype."""
+    def scratch(
+        self, name: str, shape: Sequence[int], dtype: Any = None
+    ) -> Array:  # Any: what numpy.dtype takes
+        """Work space that keeps its content between calls, made at the first call with that name, shape and
+        dtype.
+        """
         key = (name, tuple(shape), dtype)
         array = self._scratch.get(key)
         if array is None:
@@ -215,7 +226,10 @@ def register_layer(*types: str) -> Callable[[L], L]:
             raise ConfigError(f"@register_layer goes with a subclass of caffenorm.Layer, not with {cls!r}")
         for name in types:
             taken = _registry.get(name)
-            if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+            if taken is not None and (taken.__module__, taken.__qualname__) != (
+                cls.__module__,
+                cls.__qualname__,
+            ):
                 raise ConfigError(
                     f'layer type "{name}" is taken by {taken.__module__}.{taken.__qualname__}, '
                     f"so {cls.__module__}.{cls.__qualname__} needs another name"

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from caffenorm import prototxt, schema
 from caffenorm.backends.select import ops_for
 from caffenorm.blob import Blob, ShapeClock
-from caffenorm.errors import CaffenormError, ConfigError, GraphError, ShapeError, Where
+from caffenorm.errors import CaffenormError, ConfigError, ShapeError, Where
 from caffenorm.fusion import fuse
 from caffenorm.graph import near, require_known_types, wire
 from caffenorm.layer import Layer, LayerContext, registered_layers
@@ -29,13 +29,15 @@ class Net(NetFiles):
 
     Args:
         model: path of a prototxt, or a `NetParameter`.
-        phase: `caffenorm.TRAIN` or `caffenorm.TEST`. (pycaffe's old order `Net(model, weights, phase)` works too.)
+        phase: `caffenorm.TRAIN` or `caffenorm.TEST`. (pycaffe's old order `Net(model, weights, phase)` works
+            too.)
         level: for `min_level` and `max_level` rules. stages: for `stage` and `not_stage` rules.
         weights: path of a .caffemodel or .caffemodel.h5 to load with `copy_from`.
         dtype: of all blobs, float32 or float64.
         device: "cpu"; None takes what `set_mode_cpu` and `set_mode_gpu` chose.
         strict: unknown fields in the prototxt are errors, not warnings.
-        allow_python: let `type: "Python"` layers import the module that the prototxt names. Off by default, because it runs code.
+        allow_python: let `type: "Python"` layers import the module that the prototxt names. Off by default,
+            because it runs code.
         fuse: run chains such as BatchNorm, Scale, ReLU as one kernel. Values are the same as without.
 
     Attributes:
@@ -44,12 +46,14 @@ class Net(NetFiles):
         inputs, outputs: blob names; outputs in alphabetical order.
         top_names, bottom_names: layer name -> blob names. blob_loss_weights: blob name -> loss weight.
         learnable_params: what solvers change, each shared parameter once.
+        fuse: as given; may be changed at any time.
         net_param: the message as built: upgraded, filtered, with splits.
 
     Raises:
         PrototxtError, GraphError, LayerError, ShapeError, WeightsError: file, line and layer are named.
 
-    Caffe: blobs and layers are the same, names of inserted Split layers too. Memory is taken when it is first used.
+    Caffe: blobs and layers are the same, names of inserted Split layers too. Memory is taken when it is
+        first used.
     """
 
     def __init__(
@@ -95,7 +99,7 @@ class Net(NetFiles):
         self._built = built
         self._graph = graph
         self._steps: list[LayerStep] = built.steps
-        self._fuse = fuse
+        self.fuse = fuse
         self._plan: list[Step] | None = None
         self._planned = False
         self._ticks = ShapeClock.ticks
@@ -114,7 +118,9 @@ class Net(NetFiles):
             return prototxt.wrap_net(model)
         if isinstance(model, str | os.PathLike):
             return prototxt.read_net(model, strict=strict)
-        raise ConfigError(f"a net is made from the path of a prototxt or from a NetParameter, found {type(model).__name__}")
+        raise ConfigError(
+            f"a net is made from the path of a prototxt or from a NetParameter, found {type(model).__name__}"
+        )
 
     @classmethod
     def from_text(cls, text: str, phase: int = schema.TEST, *, strict: bool = False, **options: Any) -> Net:
@@ -245,14 +251,16 @@ class Net(NetFiles):
 
         Args:
             diffs: names of blobs whose gradients to return beside those of the inputs.
-            start, end: names of the first and the last layer to run, from the end of the net; end is included.
+            start, end: names of the first and the last layer to run, from the end of the net; end is
+                included.
             top_diffs: output blob name -> gradient.
 
         Returns:
             name -> array, the blobs' own memory.
 
         Raises:
-            ConfigError: unknown names. LayerError: a gradient that does not exist. ShapeError: a gradient that does not fit.
+            ConfigError: unknown names. LayerError: a gradient that does not exist. ShapeError: a gradient
+            that does not fit.
         """
         first = len(self._steps) - 1 if start is None else self._layer_index(start)
         last = 0 if end is None else self._layer_index(end)
@@ -297,7 +305,9 @@ class Net(NetFiles):
         arrays = {name: np.asarray(value) for name, value in inputs.items()}
         counts = {len(value) if value.ndim else 0 for value in arrays.values()}
         if set(arrays) != set(self.inputs) or len(counts) != 1:
-            raise ConfigError(f"forward_all takes the inputs {self.inputs}, each with the same number of examples")
+            raise ConfigError(
+                f"forward_all takes the inputs {self.inputs}, each with the same number of examples"
+            )
         total = counts.pop()
         batch = self.blobs[self.inputs[0]].shape[0]
         collected: dict[str, list[Floats]] = {}
@@ -305,7 +315,10 @@ class Net(NetFiles):
             part = {name: value[begin : begin + batch] for name, value in arrays.items()}
             filled = len(next(iter(part.values())))
             if filled < batch:
-                part = {n: np.concatenate([v, np.zeros((batch - filled, *v.shape[1:]), v.dtype)]) for n, v in part.items()}
+                part = {
+                    n: np.concatenate([v, np.zeros((batch - filled, *v.shape[1:]), v.dtype)])
+                    for n, v in part.items()
+                }
             for name, value in self.forward(blobs=blobs, **part).items():
                 collected.setdefault(name, []).append(np.array(value[:filled] if value.ndim else value[None]))
         return {name: np.concatenate(parts) for name, parts in collected.items()}
@@ -319,7 +332,7 @@ class Net(NetFiles):
 
     def _forward_steps(self, first: int, last: int) -> Sequence[Step]:
         """What to run: the fused plan for the whole net, single layers for a part of it."""
-        if not self._fuse or first != 0 or last != len(self._steps) - 1:
+        if not self.fuse or first != 0 or last != len(self._steps) - 1:
             self._leave_plan()
             return self._steps[first : last + 1]
         if self._plan is None:
@@ -387,13 +400,16 @@ class Net(NetFiles):
         unknown = [name for name in inputs if name not in self.inputs]
         missing = [name for name in self.inputs if name not in inputs]
         if unknown or missing:
-            raise ConfigError(f"forward takes all inputs, {self.inputs}, or none; unknown {unknown}, missing {missing}")
+            raise ConfigError(
+                f"forward takes all inputs, {self.inputs}, or none; unknown {unknown}, missing {missing}"
+            )
         for name, value in inputs.items():
             blob, array = self.blobs[name], np.asarray(value)
             if array.shape != blob.shape:
                 if array.ndim != blob.num_axes:
                     raise ShapeError(
-                        f'input "{name}" has shape {list(blob.shape)}, the values given have {list(array.shape)}', Where(self.file)
+                        f'input "{name}" has shape {list(blob.shape)}, the values given have {list(array.shape)}',
+                        Where(self.file),
                     )
                 blob.reshape(array.shape)
             self._assign(blob.write(), array, f'input "{name}"')
@@ -402,7 +418,14 @@ class Net(NetFiles):
         try:
             target[...] = value
         except (ValueError, TypeError) as error:
-            raise ShapeError(f"{what} takes {list(target.shape)} numbers: {error}", Where(self.file)) from error
+            raise ShapeError(
+                f"{what} takes {list(target.shape)} numbers: {error}", Where(self.file)
+            ) from error
+
+    @property
+    def steps(self) -> Sequence[LayerStep]:
+        """The layers with their blobs, one by one, as they run when nothing is fused."""
+        return tuple(self._steps)
 
     @property
     def notes(self) -> list[str]:

@@ -74,7 +74,9 @@ def guarded(where: Where, work: Callable[[], None]) -> None:
             error.where = where
         raise
     except MemoryError as error:
-        raise ShapeError(f"not enough memory ({error or 'an array could not be allocated'})", where) from error
+        raise ShapeError(
+            f"not enough memory ({error or 'an array could not be allocated'})", where
+        ) from error
 
 
 def build(net: schema.NetParameter, graph: Graph, context: LayerContext) -> BuiltNet:
@@ -92,7 +94,12 @@ def build(net: schema.NetParameter, graph: Graph, context: LayerContext) -> Buil
         if not message.HasField("phase"):
             message.phase = context.phase
         own = LayerContext(
-            message.phase, context.ops, context.dtype, context.folder, context.allow_python, context.force_backward
+            message.phase,
+            context.ops,
+            context.dtype,
+            context.folder,
+            context.allow_python,
+            context.force_backward,
         )
 
         def make(node=node, message=message, own=own) -> None:  # type: ignore[no-untyped-def]  # defaults bind the loop
@@ -152,7 +159,9 @@ def _missing_tops(layer: Layer, tops: int) -> int:
 def _loss_weights(layer: Layer, tops: int) -> list[float]:
     written = list(layer.param.loss_weight)
     if written and len(written) != tops:
-        raise LayerError(f"has {len(written)} loss_weight(s) for {tops} top(s); give one for each top, or none")
+        raise LayerError(
+            f"has {len(written)} loss_weight(s) for {tops} top(s); give one for each top, or none"
+        )
     if written:
         return written
     return [1.0 if layer.is_loss and i == 0 else 0.0 for i in range(tops)]
@@ -172,7 +181,9 @@ def _add_params(built: BuiltNet, layer: Layer, shared: dict[str, _Shared]) -> No
     """Number the layer's parameters, join those that are shared by name."""
     specs = layer.param.param
     if len(specs) > len(layer.blobs):
-        raise LayerError(f"has {len(specs)} param blocks for {len(layer.blobs)} parameter(s); remove the surplus")
+        raise LayerError(
+            f"has {len(specs)} param blocks for {len(layer.blobs)} parameter(s); remove the surplus"
+        )
     numbers, owned = [], []
     for index, blob in enumerate(layer.blobs):
         spec = specs[index] if index < len(specs) else schema.ParamSpec()
@@ -233,7 +244,9 @@ def _wants_gradient(built: BuiltNet, bottoms: Sequence[int], tops: Sequence[int]
     step = built.steps[-1]
     written = step.layer.param.propagate_down
     if written and len(written) != len(step.bottom):
-        message = f"has {len(written)} propagate_down for {len(step.bottom)} bottom(s); give one for each, or none"
+        message = (
+            f"has {len(written)} propagate_down for {len(step.bottom)} bottom(s); give one for each, or none"
+        )
         raise LayerError(message, step.where)
     for i, blob in enumerate(bottoms):
         step.propagate_down[i] = written[i] if written else built.need_backward[blob]
@@ -243,7 +256,9 @@ def _wants_gradient(built: BuiltNet, bottoms: Sequence[int], tops: Sequence[int]
 
 
 def _prune_backward(built: BuiltNet, graph: Graph) -> None:
-    """Going up the net: what leads to no loss, or only to layers that pass nothing down, needs no backward."""
+    """Going up the net: what leads to no loss, or only to layers that pass nothing down, needs no
+    backward.
+    """
     under_loss: set[str] = set()
     skipped: set[str] = set()
     for step, node in zip(reversed(built.steps), reversed(graph.nodes), strict=True):

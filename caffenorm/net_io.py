@@ -27,7 +27,9 @@ class NetFiles:
     _built: BuiltNet
     _steps: list[LayerStep]
 
-    def copy_from(self, source: Pathish | weights.ModelWeights, *, allow_nan: bool = False) -> weights.LoadReport:
+    def copy_from(
+        self, source: Pathish | weights.ModelWeights, *, allow_nan: bool = False
+    ) -> weights.LoadReport:
         """Load weights, matched by layer name.
 
         Args:
@@ -35,17 +37,22 @@ class NetFiles:
             allow_nan: accept NaN and infinity in BatchNorm statistics.
 
         Returns:
-            What was loaded, what the file lacks (missing), what the net lacks (unused), and notes on dialects.
+            What was loaded, what the file lacks (missing), what the net lacks (unused), and notes on
+            dialects.
 
         Raises:
-            WeightsError: the file does not read, or a shape does not fit; all such layers are listed. Nothing is changed then.
+            WeightsError: the file does not read, or a shape does not fit; all such layers are listed.
+            Nothing is changed then.
 
-        Caffe: layers match by name, those on one side only are passed over; old 4-D shapes fit 1-D and 2-D parameters.
+        Caffe: layers match by name, those on one side only are passed over; old 4-D shapes fit 1-D and 2-D
+            parameters.
         """
         model = source if isinstance(source, weights.ModelWeights) else weights.read_weights(source)
         targets = {step.layer.name: step.layer.blobs for step in self._steps}
         try:
-            report, arrays = weights.match(model, targets, followers=self._scale_followers(), allow_nan=allow_nan)
+            report, arrays = weights.match(
+                model, targets, followers=self._scale_followers(), allow_nan=allow_nan
+            )
         except WeightsError as error:
             if error.where is None:
                 error.where = Where(model.file)
@@ -67,15 +74,21 @@ class NetFiles:
         """BatchNorm layer name -> name of the Scale layer that alone reads its top."""
         followers = {}
         for before, after in zip(self._steps, self._steps[1:], strict=False):
-            if before.layer.type == "BatchNorm" and after.layer.type == "Scale" and after.bottom == before.top:
+            if (
+                before.layer.type == "BatchNorm"
+                and after.layer.type == "Scale"
+                and after.bottom == before.top
+            ):
                 followers[before.layer.name] = after.layer.name
         return followers
 
     def share_with(self, other: Net) -> None:
-        """Use the parameters of `other` wherever layers have the same name: a change on one side shows on the other.
+        """Use the parameters of `other` wherever layers have the same name: a change on one side shows on
+        the other.
 
         Raises:
-            ShapeError: layers of the same name have other numbers or shapes of parameters; nothing is changed then.
+            ShapeError: layers of the same name have other numbers or shapes of parameters; nothing is
+            changed then.
         """
         pairs: list[tuple[Blob, Blob]] = []
         for name, blobs in self.params.items():
@@ -84,7 +97,9 @@ class NetFiles:
                 continue
             if [b.shape for b in theirs] != [b.shape for b in blobs]:
                 ours, found = [list(b.shape) for b in blobs], [list(b.shape) for b in theirs]
-                raise ShapeError(f'layer "{name}" has parameters {ours} here and {found} there', Where(self.file))
+                raise ShapeError(
+                    f'layer "{name}" has parameters {ours} here and {found} there', Where(self.file)
+                )
             pairs += zip(blobs, theirs, strict=True)
         for mine, theirs_blob in pairs:
             if mine.dtype != theirs_blob.dtype:

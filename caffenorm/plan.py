@@ -87,7 +87,8 @@ class LayerStep(Step):
 def mark_overwritten(steps: Sequence[LayerStep]) -> None:
     """Tell every layer which of its bottoms and tops somebody works over in place before backward runs.
 
-    Only an in-place layer changes values that are there: layers that share memory (Split, Flatten) leave them alone.
+    Only an in-place layer changes values that are there: layers that share memory (Split, Flatten) leave
+    them alone.
     """
     last_overwritten: dict[int, int] = {}
     for step in steps:
@@ -97,8 +98,12 @@ def mark_overwritten(steps: Sequence[LayerStep]) -> None:
     for step in steps:
         step.layer.needs_backward = step.needs_backward
         step.layer.overwritten_bottoms = frozenset(
-            i for i, blob in enumerate(step.bottom) if last_overwritten.get(id(blob.data_memory), -1) >= step.first
+            i
+            for i, blob in enumerate(step.bottom)
+            if last_overwritten.get(id(blob.data_memory), -1) >= step.first
         )
         step.layer.overwritten_tops = frozenset(
-            i for i, blob in enumerate(step.top) if last_overwritten.get(id(blob.data_memory), -1) > step.first
+            i
+            for i, blob in enumerate(step.top)
+            if last_overwritten.get(id(blob.data_memory), -1) > step.first
         )

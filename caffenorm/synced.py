@@ -1,7 +1,9 @@
 """Synced: one flat array with a host and a device copy, copied only when the other side was written.
 
-Access says what is meant, and the copies follow from it: `read` (newest values, not to be changed), `write` (will be
-overwritten whole, so nothing is copied) and `update` (read and change). Memory is taken at the first access; what nobody
+Access says what is meant, and the copies follow from it: `read` (newest values, not to be changed), `write`
+(will be
+overwritten whole, so nothing is copied) and `update` (read and change). Memory is taken at the first access;
+what nobody
 wrote reads as zeros.
 """
 
@@ -30,7 +32,9 @@ class Memory(Protocol):
 
 
 class _Exposed:
-    """Gives an array to NumPy as foreign memory, so that views of the result count as references to the result."""
+    """Gives an array to NumPy as foreign memory, so that views of the result count as references to the
+    result.
+    """
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
@@ -88,7 +92,8 @@ class Synced:
 
         Args:
             make: computes them and writes them here.
-            sources: what `make` reads. If a user keeps an array of one, which could change unseen, `make` runs at once.
+            sources: what `make` reads. If a user keeps an array of one, which could change unseen, `make`
+                runs at once.
         """
         sources = list(sources)
         if any(source.stable_version() is None for source in sources):

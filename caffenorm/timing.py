@@ -27,7 +27,8 @@ class NetTime:
     """A net: its layers one by one, and the whole as it runs with chains fused.
 
     Attributes:
-        forward_ms, backward_ms: of the whole net, fused where possible; backward is None where nothing needs it.
+        forward_ms, backward_ms: of the whole net, fused where possible; backward is None where nothing needs
+            it.
     """
 
     layers: tuple[LayerTime, ...]
@@ -36,7 +37,9 @@ class NetTime:
     iterations: int
 
 
-def measure(net: Net, iterations: int = 20, *, warm_up: int = 2, tick: Callable[[], object] = lambda: None) -> NetTime:
+def measure(
+    net: Net, iterations: int = 20, *, warm_up: int = 2, tick: Callable[[], object] = lambda: None
+) -> NetTime:
     """Run a net on random inputs and measure.
 
     Args:
@@ -72,10 +75,14 @@ def measure(net: Net, iterations: int = 20, *, warm_up: int = 2, tick: Callable[
         if iteration >= warm_up:
             tick()
     layers = tuple(
-        LayerTime(step.layer.name, step.layer.type, _median_ms(forward[i]), _median_ms(back[i]) if back[i] else None)
+        LayerTime(
+            step.layer.name, step.layer.type, _median_ms(forward[i]), _median_ms(back[i]) if back[i] else None
+        )
         for i, step in enumerate(net.steps)
     )
-    return NetTime(layers, _median_ms(whole_forward), _median_ms(whole_backward) if backward else None, iterations)
+    return NetTime(
+        layers, _median_ms(whole_forward), _median_ms(whole_backward) if backward else None, iterations
+    )
 
 
 def _seconds(work: Callable[[], object]) -> float:

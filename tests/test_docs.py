@@ -18,7 +18,9 @@ def python_blocks(page: Path) -> str:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("page", [p for p in PAGES if FENCE.search(p.read_text(encoding="utf-8"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if FENCE.search(p.read_text(encoding="utf-8"))], ids=lambda p: p.name
+)
 def test_the_code_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     exec(compile(python_blocks(page), str(page), "exec"), {"__name__": page.stem})

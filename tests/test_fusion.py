@@ -21,7 +21,9 @@ ACTIVATIONS = {
 }
 
 
-def chain_text(activation: str, tops: str, scale: str = "scale_param { bias_term: true }", norm: str = "") -> str:
+def chain_text(
+    activation: str, tops: str, scale: str = "scale_param { bias_term: true }", norm: str = ""
+) -> str:
     """Input, BatchNorm, Scale, activation; `tops` are those of the three layers."""
     dims = " ".join(f"dim: {d}" for d in SHAPE)
     names = tops.split()
@@ -36,7 +38,10 @@ def chain_text(activation: str, tops: str, scale: str = "scale_param { bias_term
 def pair(text: str, phase: int) -> tuple[Net, Net]:
     """The same net and parameters, fused and not."""
     rng = np.random.default_rng(3)
-    nets = Net.from_text(text, phase, dtype=np.float64), Net.from_text(text, phase, dtype=np.float64, fuse=False)
+    nets = (
+        Net.from_text(text, phase, dtype=np.float64),
+        Net.from_text(text, phase, dtype=np.float64, fuse=False),
+    )
     for name, blobs in nets[0].params.items():
         for index, blob in enumerate(blobs):
             values = rng.normal(1, 0.5, blob.shape)
@@ -70,7 +75,9 @@ def assert_same(fused: Net, plain: Net) -> None:
     ("activation", "tops", "phase"),
     [
         pytest.param(a, t, p, id=f"{a}-{t.replace(' ', '')}-{'train' if p == caffenorm.TRAIN else 'test'}")
-        for a, t, p in product(ACTIVATIONS, ("x x x", "a a a", "a b c", "a a c", "a b b"), (caffenorm.TRAIN, caffenorm.TEST))
+        for a, t, p in product(
+            ACTIVATIONS, ("x x x", "a a a", "a b c", "a a c", "a b b"), (caffenorm.TRAIN, caffenorm.TEST)
+        )
     ],
 )
 def test_every_blob_and_gradient_is_that_of_the_single_layers(activation: str, tops: str, phase: int) -> None:

@@ -241,14 +241,19 @@ def test_a_bad_net_is_refused_with_reason_and_place(
 
 
 def test_all_unknown_types_are_listed_at_once() -> None:
-    text = INPUT + "".join(f'layer {{ name: "l{i}" type: "Odd{i}" bottom: "x" top: "y{i}" }}\n' for i in range(3))
+    text = INPUT + "".join(
+        f'layer {{ name: "l{i}" type: "Odd{i}" bottom: "x" top: "y{i}" }}\n' for i in range(3)
+    )
     with pytest.raises(GraphError) as caught:
         lines_of(text)
     assert all(f'"Odd{i}"' in str(caught.value) for i in range(3))
 
 
 def test_errors_while_running_name_the_layer() -> None:
-    net = lines_of(INPUT + 'layer { name: "fc" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }')
+    net = lines_of(
+        INPUT
+        + 'layer { name: "fc" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }'
+    )
     with pytest.raises(ShapeError, match='layer "fc" \\(InnerProduct\\)'):
         net.forward(x=np.zeros((2, 4)))
 
@@ -284,7 +289,9 @@ def test_a_users_layer_is_one_class_and_one_decorator() -> None:
         def backward(self, top, propagate_down, bottom):  # type: ignore[no-untyped-def]
             bottom[0].diff[...] = 2 * top[0].diff
 
-    net = lines_of("force_backward: true\n" + INPUT + 'layer { name: "a" type: "DoubleForTest" bottom: "x" top: "y" }')
+    net = lines_of(
+        "force_backward: true\n" + INPUT + 'layer { name: "a" type: "DoubleForTest" bottom: "x" top: "y" }'
+    )
     assert net.forward(x=np.ones((2, 3)))["y"].tolist() == [[2] * 3] * 2
     assert net.backward(y=np.ones((2, 3)))["x"].tolist() == [[2] * 3] * 2
 

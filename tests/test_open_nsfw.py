@@ -33,7 +33,9 @@ def file(name: str) -> Path:
 def load(name: str) -> tuple[GoldenCase, Net]:
     case = golden.load(golden.FOLDER / "nsfw" / f"{name}.npz")
     for part, digest in case.meta["sha256"].items():
-        assert hashlib.sha256(file(part).read_bytes()).hexdigest() == digest, f"{part} is another file than Caffe ran"
+        assert hashlib.sha256(file(part).read_bytes()).hexdigest() == digest, (
+            f"{part} is another file than Caffe ran"
+        )
     text = file("deploy.prototxt").read_text()
     for old, new in case.meta.get("edits", ()):
         text = text.replace(old, new)
@@ -97,7 +99,9 @@ def test_steps_of_the_first_chain_are_caffes() -> None:
     corners = case.under("corner")
     found: dict[str, np.ndarray] = {}
     net.after_forward.append(
-        lambda index: found.setdefault(net.layers[index].name, net.steps[index].top[0].read()[0, :8, :24, :24].copy())
+        lambda index: found.setdefault(
+            net.layers[index].name, net.steps[index].top[0].read()[0, :8, :24, :24].copy()
+        )
     )
     net.forward(data=inputs(case)[:1])
     for name, expected in corners.items():
@@ -127,7 +131,15 @@ def test_training_mode_forward_and_backward_are_caffes(fuse: bool) -> None:
     for key, expected in zip(meta["params"], case.arrays["paramdiff_figures"], strict=True):
         layer, index = key.rsplit("/", 1)
         values = net.params[layer][int(index)].diff.astype(np.float64)
-        assert_close([figure(values) for figure in FIGURES], expected, f"figures of {key}'s gradient", rtol, atol)
+        assert_close(
+            [figure(values) for figure in FIGURES], expected, f"figures of {key}'s gradient", rtol, atol
+        )
     rtol, atol = meta["tolerance"]["indiff_figures"]
     values = net.blobs["data"].diff.astype(np.float64)
-    assert_close([figure(values) for figure in FIGURES], case.arrays["indiff_figures"][0], "the input's gradient", rtol, atol)
+    assert_close(
+        [figure(values) for figure in FIGURES],
+        case.arrays["indiff_figures"][0],
+        "the input's gradient",
+        rtol,
+        atol,
+    )

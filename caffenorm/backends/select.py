@@ -39,7 +39,9 @@ def ops_for(device: str | None = None) -> Ops:
         if not _cpu:
             _cpu.append(CpuOps(_default_threads()))
         return _cpu[0]
-    raise DeviceError(f'this version of caffenorm computes on the CPU only; device "{name}" is not available, use "cpu"')
+    raise DeviceError(
+        f'this version of caffenorm computes on the CPU only; device "{name}" is not available, use "cpu"'
+    )
 
 
 def set_mode_cpu() -> None:

@@ -24,10 +24,18 @@ def net_options(phase: str = "test") -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         for option in (
-            click.option("--threads", type=click.IntRange(1), help="Threads for the kernels; all processors if not given."),
-            click.option("--allow-python", is_flag=True, help='Let layers of type "Python" run the code they name.'),
+            click.option(
+                "--threads",
+                type=click.IntRange(1),
+                help="Threads for the kernels; all processors if not given.",
+            ),
+            click.option(
+                "--allow-python", is_flag=True, help='Let layers of type "Python" run the code they name.'
+            ),
             click.option("--strict", is_flag=True, help="Unknown fields in the prototxt are errors."),
-            click.option("--stage", multiple=True, help="A stage for include and exclude rules; may be repeated."),
+            click.option(
+                "--stage", multiple=True, help="A stage for include and exclude rules; may be repeated."
+            ),
             click.option("--level", type=int, default=0, help="The level for include and exclude rules."),
             click.option("--phase", type=click.Choice(list(_PHASES)), default=phase, show_default=True),
         ):
@@ -56,7 +64,13 @@ def load_net(
     if threads is not None:
         set_num_threads(threads)
     net = Net(
-        model, _PHASES[phase], level=level, stages=stage, strict=strict, allow_python=allow_python, dtype=_DTYPES[dtype]
+        model,
+        _PHASES[phase],
+        level=level,
+        stages=stage,
+        strict=strict,
+        allow_python=allow_python,
+        dtype=_DTYPES[dtype],
     )
     if weights is not None:
         with warnings.catch_warnings(record=True) as doubts:
@@ -65,7 +79,9 @@ def load_net(
         for doubt in doubts:
             _output.warning(str(doubt.message))
         if report.missing and not quiet:
-            _output.warning(f"{weights} has no weights for {len(report.missing)} layer(s): {', '.join(report.missing[:5])}")
+            _output.warning(
+                f"{weights} has no weights for {len(report.missing)} layer(s): {', '.join(report.missing[:5])}"
+            )
     if not quiet:
         for remark in net.notes[:3]:
             _output.note(remark)
@@ -101,7 +117,8 @@ def mean_values(value: str | None) -> Any:  # Any: None, numbers or an array
         return [float(part) for part in value.split(",")]
     except ValueError:
         raise click.BadParameter(
-            f"takes numbers (104,117,123), a .npy or a .binaryproto file, found {value!r}", param_hint="--mean"
+            f"takes numbers (104,117,123), a .npy or a .binaryproto file, found {value!r}",
+            param_hint="--mean",
         ) from None
 
 

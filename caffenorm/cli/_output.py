@@ -43,7 +43,9 @@ def print_json(value: Any) -> None:  # Any: whatever json takes
     click.echo(json.dumps(value, indent=2))
 
 
-def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], footer: Sequence[str] = ()) -> None:
+def print_table(
+    title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], footer: Sequence[str] = ()
+) -> None:
     """A result for people, on stdout.
 
     Args:
@@ -51,10 +53,21 @@ def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[S
         columns: (name, "left" or "right") of each.
         rows: the cells. footer: a last row, set apart.
     """
-    table = Table(title=title, title_justify="left", title_style="bold", show_footer=bool(footer), box=None, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        show_footer=bool(footer),
+        box=None,
+        pad_edge=False,
+    )
     for i, (name, justify) in enumerate(columns):
         table.add_column(
-            name, footer=footer[i] if footer else "", justify=justify, overflow="fold", no_wrap=justify == "right"
+            name,
+            footer=footer[i] if footer else "",
+            justify=justify,
+            overflow="fold",
+            no_wrap=justify == "right",
         )  # type: ignore[arg-type]  # rich's Literal
     for row in rows:
         table.add_row(*row)

@@ -23,13 +23,18 @@ from caffenorm.errors import ConfigError
 @click.argument("weights")
 @net_options()
 @click.option("--to", "target", type=click.Choice(["torch"]), default="torch", show_default=True)
-@click.option("-o", "--output", "folder", required=True, help="The folder to write model.py and weights.pt into.")
+@click.option(
+    "-o", "--output", "folder", required=True, help="The folder to write model.py and weights.pt into."
+)
 @click.option("--no-verify", is_flag=True, help="Do not compare the result with the Caffe net.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(model: str, weights: str, target: str, folder: str, no_verify: bool, as_json: bool, **options: Any) -> int:
+def command(
+    model: str, weights: str, target: str, folder: str, no_verify: bool, as_json: bool, **options: Any
+) -> int:
     """Write the net MODEL with WEIGHTS for PyTorch: model.py, which needs torch alone, and weights.pt.
 
-    Every blob is compared with the Caffe net on random input. Where one differs the files are kept, the first layer that departs is
+    Every blob is compared with the Caffe net on random input. Where one differs the files are kept, the
+    first layer that departs is
     named, and the exit status is 1.
 
     \b
@@ -55,7 +60,9 @@ def command(model: str, weights: str, target: str, folder: str, no_verify: bool,
             found = verify(net)
     if as_json:
         result = {"files": [str(made / "model.py"), str(made / "weights.pt")], "notes": program.notes}
-        _output.print_json({**result, "verified": None if found is None else asdict(found) | {"ok": found.ok}})
+        _output.print_json(
+            {**result, "verified": None if found is None else asdict(found) | {"ok": found.ok}}
+        )
     else:
         for remark in program.notes:
             _output.note(remark)

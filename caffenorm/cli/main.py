@@ -45,7 +45,13 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="caffenorm", message="caffenorm %(version)s")
-@click.option("--import", "imports", multiple=True, metavar="MODULE", help="Import a module that registers layers of your own.")
+@click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="MODULE",
+    help="Import a module that registers layers of your own.",
+)
 def cli(imports: tuple[str, ...]) -> None:
     """Caffe networks: run, measure, check, convert.
 
@@ -67,7 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     warnings.showwarning = _show_warning
     try:
-        result: Any = cli.main(args=arguments, prog_name="caffenorm", standalone_mode=False)  # Any: a command's status
+        result: Any = cli.main(
+            args=arguments, prog_name="caffenorm", standalone_mode=False
+        )  # Any: a command's status
     except click.exceptions.Exit as request:
         return request.exit_code
     except click.Abort:

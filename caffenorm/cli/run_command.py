@@ -22,14 +22,29 @@ from caffenorm.sources.image import CHANNEL_ORDERS, Preprocessing
 @click.argument("weights")
 @click.argument("inputs", nargs=-1, required=True)
 @net_options()
-@click.option("--resize", metavar="SIZE", help="Resize the whole picture to SIZE or HEIGHTxWIDTH. Without --crop, default: the net's input.")
+@click.option(
+    "--resize",
+    metavar="SIZE",
+    help="Resize the whole picture to SIZE or HEIGHTxWIDTH. Without --crop, default: the net's input.",
+)
 @click.option("--crop", metavar="SIZE", help="Then cut SIZE or HEIGHTxWIDTH from the middle.")
-@click.option("--mean", metavar="VALUES", help="Subtract: 104,117,123 (in channel order), a .npy or a .binaryproto file.")
+@click.option(
+    "--mean",
+    metavar="VALUES",
+    help="Subtract: 104,117,123 (in channel order), a .npy or a .binaryproto file.",
+)
 @click.option("--scale", type=float, default=1.0, help="Then multiply, such as 0.017.")
-@click.option("--channel-order", type=click.Choice(CHANNEL_ORDERS, case_sensitive=False), default="BGR", show_default=True)
+@click.option(
+    "--channel-order",
+    type=click.Choice(CHANNEL_ORDERS, case_sensitive=False),
+    default="BGR",
+    show_default=True,
+)
 @click.option("--labels", type=str, help="A text file with one class name a line.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to show.")
-@click.option("--blob", "blobs", multiple=True, help="A blob to return instead of the outputs; may be repeated.")
+@click.option(
+    "--blob", "blobs", multiple=True, help="A blob to return instead of the outputs; may be repeated."
+)
 @click.option("-o", "--output", type=str, help="Write the result here: .npy for one blob, .npz for several.")
 @click.option("--no-fuse", is_flag=True, help="Run every layer by itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -49,7 +64,15 @@ def command(
     net = load_net(model, weights, quiet=as_json, **options)
     net.fuse = not no_fuse
     names = _read_labels(labels)
-    values = _read_inputs(net, inputs, pair(resize, "--resize"), pair(crop, "--crop"), mean_values(mean), scale, channel_order.upper())
+    values = _read_inputs(
+        net,
+        inputs,
+        pair(resize, "--resize"),
+        pair(crop, "--crop"),
+        mean_values(mean),
+        scale,
+        channel_order.upper(),
+    )
     results = net.forward(blobs=blobs, **values)
     if blobs:
         results = {name: results[name] for name in blobs}
@@ -68,7 +91,11 @@ def _read_labels(path: str | None) -> list[str]:
     if path is None:
         return []
     file = readable_file(path, ConfigError, "a text file with one class name a line")
-    return [line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return [
+        line.strip()
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
 
 
 def _read_inputs(
@@ -85,10 +112,17 @@ def _read_inputs(
         raise ConfigError(f"the net has {len(net.inputs)} inputs, {net.inputs}; give a .npy array for each")
     shape = net.blobs[net.inputs[0]].shape
     if len(shape) != 4 or shape[1] not in (1, 3):
-        raise ShapeError(f'input "{net.inputs[0]}" has shape {list(shape)}, which is no picture; give a .npy array')
+        raise ShapeError(
+            f'input "{net.inputs[0]}" has shape {list(shape)}, which is no picture; give a .npy array'
+        )
     size = (shape[2], shape[3])
     prepare = Preprocessing(
-        resize if resize or crop else size, crop or (size if resize else None), order, mean, scale, gray=shape[1] == 1
+        resize if resize or crop else size,
+        crop or (size if resize else None),
+        order,
+        mean,
+        scale,
+        gray=shape[1] == 1,
     )
     return {net.inputs[0]: np.stack([prepare(path) for path in paths])}
 
@@ -99,7 +133,9 @@ def _write(path: str, results: dict[str, NDArray[Any]]) -> None:
             np.savez(handle, **results)  # type: ignore[arg-type]  # numpy's stub takes a positional flag for a name
         return
     if len(results) != 1:
-        raise ConfigError(f"{path} takes one blob, the results are {list(results)}; choose one with --blob, or write a .npz")
+        raise ConfigError(
+            f"{path} takes one blob, the results are {list(results)}; choose one with --blob, or write a .npz"
+        )
     with atomic_write(path) as handle:
         np.save(handle, next(iter(results.values())))
 
@@ -127,7 +163,10 @@ def _as_json(results: dict[str, NDArray[Any]], inputs: tuple[str, ...], names: l
                 for path, row in zip(inputs, rows, strict=True)
             ]  # fmt: skip
         else:
-            shown[name] = {"shape": list(value.shape), "values": value.tolist() if value.size <= 1000 else None}
+            shown[name] = {
+                "shape": list(value.shape),
+                "values": value.tolist() if value.size <= 1000 else None,
+            }
     return shown
 
 
@@ -139,5 +178,11 @@ def _show(results: dict[str, NDArray[Any]], inputs: tuple[str, ...], names: list
                 rows = [(_class_name(k, names), f"{row[k]:.6f}") for k in _best(row, top)]
                 _output.print_table(f"{name}: {path}", [("class", "left"), ("score", "right")], rows)
         else:
-            figures = f"mean {value.mean():.6g}, least {value.min():.6g}, most {value.max():.6g}" if value.size else "empty"
-            _output.print_table(name, [("shape", "left"), ("values", "left")], [(str(list(value.shape)), figures)])
+            figures = (
+                f"mean {value.mean():.6g}, least {value.min():.6g}, most {value.max():.6g}"
+                if value.size
+                else "empty"
+            )
+            _output.print_table(
+                name, [("shape", "left"), ("values", "left")], [(str(list(value.shape)), figures)]
+            )

@@ -20,7 +20,9 @@ def _row(layer: LayerSummary) -> tuple[str, ...]:
     return (
         layer.name,
         layer.type,
-        ", ".join(f"{name} {_shape(shape)}" for name, shape in zip(layer.tops, layer.top_shapes, strict=False)),
+        ", ".join(
+            f"{name} {_shape(shape)}" for name, shape in zip(layer.tops, layer.top_shapes, strict=False)
+        ),
         ", ".join(_shape(shape) for shape in layer.param_shapes),
         _output.count(layer.parameters) if layer.parameters else "",
         _output.count(layer.multiply_adds) if layer.multiply_adds else "",
@@ -34,7 +36,9 @@ def _row(layer: LayerSummary) -> tuple[str, ...]:
 @net_options()
 @click.option("--splits", is_flag=True, help="Show the Split layers that were inserted, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(model: str, weights: str | None, splits: bool, as_json: bool, **options: Any) -> None:  # Any: of load_net
+def command(
+    model: str, weights: str | None, splits: bool, as_json: bool, **options: Any
+) -> None:  # Any: of load_net
     """Show the layers of MODEL: shapes, parameters, multiply-adds and memory.
 
     \b
@@ -44,13 +48,33 @@ def command(model: str, weights: str | None, splits: bool, as_json: bool, **opti
     net = load_net(model, weights, quiet=as_json, **options)
     found = summarise(net)
     layers = [layer for layer in found.layers if splits or layer.type != "Split"]
-    sums = {"parameters": found.parameters, "multiply_adds": found.multiply_adds, "activation_bytes": found.activation_bytes}
+    sums = {
+        "parameters": found.parameters,
+        "multiply_adds": found.multiply_adds,
+        "activation_bytes": found.activation_bytes,
+    }
     if as_json:
         _output.print_json({"name": found.name, "layers": [asdict(layer) for layer in layers], **sums})
         return
-    columns = [("layer", "left"), ("type", "left"), ("top", "left"), ("parameters", "left"), ("values", "right")]
+    columns = [
+        ("layer", "left"),
+        ("type", "left"),
+        ("top", "left"),
+        ("parameters", "left"),
+        ("values", "right"),
+    ]
     columns += [("multiply-adds", "right"), ("memory", "right")]
-    footer = (f"{len(layers)} layers", "", "", "", _output.count(found.parameters), _output.count(found.multiply_adds))
+    footer = (
+        f"{len(layers)} layers",
+        "",
+        "",
+        "",
+        _output.count(found.parameters),
+        _output.count(found.multiply_adds),
+    )
     _output.print_table(
-        found.name or model, columns, [_row(layer) for layer in layers], (*footer, _output.size(found.activation_bytes))
+        found.name or model,
+        columns,
+        [_row(layer) for layer in layers],
+        (*footer, _output.size(found.activation_bytes)),
     )

@@ -18,10 +18,13 @@ from caffenorm.timing import measure
 @net_options()
 @click.option("--iterations", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(model: str, weights: str | None, iterations: int, as_json: bool, **options: Any) -> None:  # Any: of load_net
+def command(
+    model: str, weights: str | None, iterations: int, as_json: bool, **options: Any
+) -> None:  # Any: of load_net
     """Measure every layer of MODEL, forward and backward, on random input.
 
-    Layers are measured one by one, the whole net as it runs, with chains such as BatchNorm, Scale, ReLU fused. Backward is
+    Layers are measured one by one, the whole net as it runs, with chains such as BatchNorm, Scale, ReLU
+    fused. Backward is
     measured where the net has a loss, or `force_backward: true`.
 
     \b
@@ -35,10 +38,14 @@ def command(model: str, weights: str | None, iterations: int, as_json: bool, **o
         _output.print_json(asdict(found))
         return
     rows = [
-        (t.name, t.type, f"{t.forward_ms:.3f}", "" if t.backward_ms is None else f"{t.backward_ms:.3f}") for t in found.layers
+        (t.name, t.type, f"{t.forward_ms:.3f}", "" if t.backward_ms is None else f"{t.backward_ms:.3f}")
+        for t in found.layers
     ]
     whole = f"{found.backward_ms:.3f}" if found.backward_ms is not None else ""
     columns = [("layer", "left"), ("type", "left"), ("forward ms", "right"), ("backward ms", "right")]
     _output.print_table(
-        f"{net.name or model}: median of {iterations}", columns, rows, ("whole net", "chains fused", f"{found.forward_ms:.3f}", whole)
+        f"{net.name or model}: median of {iterations}",
+        columns,
+        rows,
+        ("whole net", "chains fused", f"{found.forward_ms:.3f}", whole),
     )

@@ -12,7 +12,15 @@ from caffenorm.convert.verify import Verification, verify
 from caffenorm.errors import ConversionError, Where
 from caffenorm.net import Net
 
-__all__ = ["Program", "Verification", "batch_norm_from_torch", "batch_norm_to_torch", "describe", "to_torch", "verify"]
+__all__ = [
+    "Program",
+    "Verification",
+    "batch_norm_from_torch",
+    "batch_norm_to_torch",
+    "describe",
+    "to_torch",
+    "verify",
+]
 
 
 def describe(net: Net) -> Program:
@@ -32,12 +40,15 @@ def to_torch(net: Net, *, check: bool = True) -> Any:  # Any: torch.nn.Module, t
         check: compare every blob on random input, in float64, with the Caffe net.
 
     Returns:
-        A module whose forward takes the net's inputs in order and returns its outputs (a tuple, if there are several), in eval mode for
-        a TEST net, in train mode for a TRAIN net. BatchNorm and Scale are one BatchNorm1d, 2d or 3d. `module.blobs(...)` returns
+        A module whose forward takes the net's inputs in order and returns its outputs (a tuple, if there are
+        several), in eval mode for
+        a TEST net, in train mode for a TRAIN net. BatchNorm and Scale are one BatchNorm1d, 2d or 3d.
+        `module.blobs(...)` returns
         every blob by its Caffe name; `module.verification` says how they agreed, `module.notes` what to know.
 
     Raises:
-        ConversionError: lists every layer that cannot be converted, or names the first layer that computes something else.
+        ConversionError: lists every layer that cannot be converted, or names the first layer that computes
+        something else.
         MissingExtraError: torch is not installed.
     """
     program = describe(net)
@@ -47,6 +58,8 @@ def to_torch(net: Net, *, check: bool = True) -> Any:  # Any: torch.nn.Module, t
     if check:
         found = verify(net)
         if not found.ok:
-            raise ConversionError(f"the module does not compute what the Caffe net does: {found}", Where(file=net.file))
+            raise ConversionError(
+                f"the module does not compute what the Caffe net does: {found}", Where(file=net.file)
+            )
         module.verification = found
     return module

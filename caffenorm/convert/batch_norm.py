@@ -19,7 +19,11 @@ _STATISTICS = 3
 
 
 def _arrays(source: Blobs, what: str, counts: tuple[int, ...]) -> list[Any]:
-    values = [blob.read() for blob in source.blobs] if isinstance(source, Layer) else [np.asarray(value) for value in source]
+    values = (
+        [blob.read() for blob in source.blobs]
+        if isinstance(source, Layer)
+        else [np.asarray(value) for value in source]
+    )
     if len(values) not in counts:
         raise ShapeError(f"{what} has {' or '.join(map(str, counts))} blobs, found {len(values)}")
     return [np.ascontiguousarray(v, dtype=v.dtype if v.dtype == np.float64 else np.float32) for v in values]
@@ -37,25 +41,31 @@ def batch_norm_to_torch(
 
     Args:
         batch_norm: the layer, or its three blobs: sums of means (C,), sums of variances (C,), factor (1,).
-        scale: the layer, or its blobs: factor (C,) and offset (C,), if any; None gives a module without affine part.
+        scale: the layer, or its blobs: factor (C,) and offset (C,), if any; None gives a module without
+            affine part.
         dims: 1, 2 or 3, for BatchNorm1d, 2d or 3d.
         eps, moving_average_fraction: taken from the layer; 1e-5 and 0.999 where blobs are given.
 
     Returns:
-        `torch.nn.BatchNorm<dims>d`: running statistics are the sums divided by the factor (0 where it is 0), momentum is
-        1 - moving_average_fraction, or None (the cumulative average) for a fraction of 1, with the factor as `num_batches_tracked`.
+        `torch.nn.BatchNorm<dims>d`: running statistics are the sums divided by the factor (0 where it is 0),
+        momentum is
+        1 - moving_average_fraction, or None (the cumulative average) for a fraction of 1, with the factor as
+        `num_batches_tracked`.
 
     Raises:
         ShapeError: the blobs do not fit together. MissingExtraError: torch is not installed.
 
-    Caffe: in eval the module gives Caffe's numbers. In training it does so once the factor has converged to 1 / (1 - fraction),
+    Caffe: in eval the module gives Caffe's numbers. In training it does so once the factor has converged to
+        1 / (1 - fraction),
         because Caffe's average is sum(f^k x) / sum(f^k).
     """
     nn = require("torch.nn", extra="torch", to="convert to PyTorch")
     torch = require("torch", extra="torch", to="convert to PyTorch")
     if dims not in (1, 2, 3):
         raise ShapeError(f"dims must be 1, 2 or 3, found {dims!r}")
-    param = batch_norm.param.batch_norm_param if isinstance(batch_norm, Layer) else schema.BatchNormParameter()
+    param = (
+        batch_norm.param.batch_norm_param if isinstance(batch_norm, Layer) else schema.BatchNormParameter()
+    )
     eps = param.eps if eps is None else eps
     fraction = param.moving_average_fraction if moving_average_fraction is None else moving_average_fraction
     blobs = _arrays(batch_norm, "BatchNorm", (_STATISTICS,))
@@ -67,16 +77,23 @@ def batch_norm_to_torch(
     values = batch_norm_values(blobs, factors, float(np.float32(eps)), float(np.float32(fraction)))
     momentum = None if values.momentum is None else float(f"{values.momentum:.7g}")
     module = getattr(nn, f"BatchNorm{dims}d")(
-        channels, eps=float(f"{np.float32(eps)}"), momentum=momentum, affine=scale is not None, dtype=getattr(torch, str(blobs[0].dtype))
+        channels,
+        eps=float(f"{np.float32(eps)}"),
+        momentum=momentum,
+        affine=scale is not None,
+        dtype=getattr(torch, str(blobs[0].dtype)),
     )
-    module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in batch_norm_state(values).items()})
+    module.load_state_dict(
+        {name: torch.from_numpy(np.array(value)) for name, value in batch_norm_state(values).items()}
+    )
     return module.eval()
 
 
 def batch_norm_from_torch(
     module: Any, name: str = "bn", bottom: str = "data", top: str | None = None
 ) -> list[schema.LayerParameter]:  # Any: torch.nn.Module
-    """A PyTorch batch norm as a BatchNorm layer, followed by a Scale layer where the module is affine, with blobs.
+    """A PyTorch batch norm as a BatchNorm layer, followed by a Scale layer where the module is affine, with
+    blobs.
 
     Args:
         module: BatchNorm1d, 2d, 3d or SyncBatchNorm.

@@ -1,6 +1,7 @@
 """Program: a net as PyTorch statements, from which both the live module and the printed `model.py` are made.
 
-A rule (see `rules`) turns a chain of layers into submodules, each with its constructor and its weights, and into lines of `forward`.
+A rule (see `rules`) turns a chain of layers into submodules, each with its constructor and its weights, and
+into lines of `forward`.
 There is one description, the source text, so that what runs in memory is what is printed.
 """
 
@@ -24,8 +25,35 @@ from caffenorm.net import Net
 from caffenorm.plan import LayerStep
 
 Floats = NDArray[Any]  # Any: float32 or float64
-_TAKEN = {"self", "torch", "nn", "F", "math", "forward", "training", "train", "eval", "modules", "children", "load", "apply"}
-_TAKEN |= {"parameters", "buffers", "state_dict", "half", "float", "double", "to", "type", "name", "add_module", "requires_grad_", "blobs"}
+_TAKEN = {
+    "self",
+    "torch",
+    "nn",
+    "F",
+    "math",
+    "forward",
+    "training",
+    "train",
+    "eval",
+    "modules",
+    "children",
+    "load",
+    "apply",
+}
+_TAKEN |= {
+    "parameters",
+    "buffers",
+    "state_dict",
+    "half",
+    "float",
+    "double",
+    "to",
+    "type",
+    "name",
+    "add_module",
+    "requires_grad_",
+    "blobs",
+}
 
 
 @dataclass
@@ -34,7 +62,8 @@ class Submodule:
 
     Attributes:
         name: of the attribute. constructor: source text, such as `nn.Conv2d(3, 64, 7)`.
-        state: parameters and buffers by their names within the submodule ("" for an attribute that is itself a tensor).
+        state: parameters and buffers by their names within the submodule ("" for an attribute that is itself
+            a tensor).
         layers: names of the Caffe layers that it stands for.
     """
 
@@ -136,7 +165,8 @@ class Chain:
 
     Attributes:
         steps: the layers with their blobs. net, program: the whole.
-        x: variable of the first bottom of the first layer. y: variable that the last layer's first top is to have.
+        x: variable of the first bottom of the first layer. y: variable that the last layer's first top is to
+            have.
     """
 
     def __init__(self, describer: Describer, steps: Sequence[LayerStep]) -> None:
@@ -176,7 +206,9 @@ class Chain:
     def y(self) -> str:
         return self.outputs()[0]
 
-    def submodule(self, constructor: str, state: dict[str, Floats] | None = None, params: dict[str, Blob] | None = None) -> str:
+    def submodule(
+        self, constructor: str, state: dict[str, Floats] | None = None, params: dict[str, Blob] | None = None
+    ) -> str:
         """Add a submodule named after the first layer.
 
         Args:
@@ -278,7 +310,9 @@ class Describer:
             raise faults[0]
         if faults:
             rows = "\n".join(f"  {fault}" for fault in faults)
-            raise ConversionError(f"{len(faults)} layers cannot be converted:\n{rows}", Where(file=self.net.file))
+            raise ConversionError(
+                f"{len(faults)} layers cannot be converted:\n{rows}", Where(file=self.net.file)
+            )
         return self.program
 
     def _match(self, steps: Sequence[LayerStep], index: int) -> tuple[int, Rule | None]:
@@ -288,7 +322,9 @@ class Describer:
             function = _rules.get(tuple(step.layer.type for step in part))
             if function is None:
                 continue
-            if all(_is_row(before, after) for before, after in zip(part, part[1:], strict=False)) and joins(part):
+            if all(_is_row(before, after) for before, after in zip(part, part[1:], strict=False)) and joins(
+                part
+            ):
                 return length, function
         return 1, None
 
@@ -307,7 +343,12 @@ class Describer:
 
 
 def _is_row(before: LayerStep, after: LayerStep) -> bool:
-    return len(after.bottom) == 1 and len(before.top) == 1 and after.bottom[0] is before.top[0] and not any(before.loss_weights)
+    return (
+        len(after.bottom) == 1
+        and len(before.top) == 1
+        and after.bottom[0] is before.top[0]
+        and not any(before.loss_weights)
+    )
 
 
 def joins(part: Sequence[LayerStep]) -> bool:
@@ -315,7 +356,9 @@ def joins(part: Sequence[LayerStep]) -> bool:
     if len(part) < 2:
         return True
     norm, scale = part[0].layer, part[1].layer
-    return bool(norm.blobs) and scale.param.scale_param.axis == 1 and scale.blobs[0].shape == norm.blobs[0].shape
+    return (
+        bool(norm.blobs) and scale.param.scale_param.axis == 1 and scale.blobs[0].shape == norm.blobs[0].shape
+    )
 
 
 # --- text of numbers ---
@@ -337,5 +380,7 @@ def numbers(values: Sequence[int]) -> str:
 
 def arguments(*positional: str, **named: tuple[str, str]) -> str:
     """Call arguments; each named one is (text, default) and left out where both are the same."""
-    parts = list(positional) + [f"{name}={text}" for name, (text, default) in named.items() if text != default]
+    parts = list(positional) + [
+        f"{name}={text}" for name, (text, default) in named.items() if text != default
+    ]
     return ", ".join(parts)

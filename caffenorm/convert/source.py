@@ -44,7 +44,8 @@ def class_source(program: Program, *, keep_blobs: bool = False) -> str:
 
     Args:
         program: the net.
-        keep_blobs: give it a second method, `blobs`, which runs the very same lines and returns every blob by name.
+        keep_blobs: give it a second method, `blobs`, which runs the very same lines and returns every blob
+            by name.
     """
     variables = [program.variables[name] for name in program.inputs]
     lines = [f"class {class_name(program)}(nn.Module):"]
@@ -56,10 +57,19 @@ def class_source(program: Program, *, keep_blobs: bool = False) -> str:
     head = ", ".join(["self", *variables])
     results = [program.variables[name] for name in program.outputs if name in program.variables]
     returned = results[0] if len(results) == 1 else f"({', '.join(results)})" if results else "None"
-    lines += [f"    def forward({head}):", *(f"        {line}" for line in program.lines), f"        return {returned}"]
+    lines += [
+        f"    def forward({head}):",
+        *(f"        {line}" for line in program.lines),
+        f"        return {returned}",
+    ]
     if keep_blobs:
         pairs = ", ".join(f"{name!r}: {variable}" for name, variable in program.variables.items())
-        lines += ["", f"    def blobs({head}):", *(f"        {line}" for line in program.lines), f"        return {{{pairs}}}"]
+        lines += [
+            "",
+            f"    def blobs({head}):",
+            *(f"        {line}" for line in program.lines),
+            f"        return {{{pairs}}}",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -71,7 +81,10 @@ def module_source(program: Program, *, weights_file: str = "weights.pt") -> str:
     helpers = helper_source(program)
     uses_math = "math." in helpers
     head = f'"""{program.name or "The net"} in PyTorch, converted from Caffe.\n\nInputs: {inputs}. Outputs: {outputs}.\n"""\n\n'
-    head += ("import math\n" if uses_math else "") + "from pathlib import Path\n\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
+    head += (
+        ("import math\n" if uses_math else "")
+        + "from pathlib import Path\n\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
+    )
     load = textwrap.dedent(f'''
         def load(weights=None):
             """The net in eval mode, with the weights that lie beside this file."""

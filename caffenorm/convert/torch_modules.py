@@ -1,6 +1,7 @@
 """Definitions that converted nets use where PyTorch has nothing that computes Caffe's numbers.
 
-`source` prints those that a net needs into its model.py, so each uses torch, nn, F and math alone, and the others only as the
+`source` prints those that a net needs into its model.py, so each uses torch, nn, F and math alone, and the
+others only as the
 rules ask for them together.
 """
 
@@ -14,7 +15,9 @@ from torch import nn
 
 
 class Scale(nn.Module):
-    """Multiplies by a learned factor, and adds a learned offset, both broadcast to the last axes of the input."""
+    """Multiplies by a learned factor, and adds a learned offset, both broadcast to the last axes of the
+    input.
+    """
 
     def __init__(self, shape, bias=True):
         super().__init__()
@@ -60,11 +63,20 @@ def caffe_pool_padding(size, kernel, stride, padding, ceil_mode):
 
 
 def caffe_max_pool2d(x, kernel_size, stride, padding=0, ceil_mode=True, return_indices=False):
-    """Max pooling for sizes that PyTorch's own does not take: Caffe's output size, any padding below the kernel."""
-    (kh, kw), (sh, sw), (ph, pw) = ((v, v) if isinstance(v, int) else v for v in (kernel_size, stride, padding))
-    (oh, bottom), (ow, right) = caffe_pool_padding(x.shape[2], kh, sh, ph, ceil_mode), caffe_pool_padding(x.shape[3], kw, sw, pw, ceil_mode)
+    """Max pooling for sizes that PyTorch's own does not take: Caffe's output size, any padding below the
+    kernel.
+    """
+    (kh, kw), (sh, sw), (ph, pw) = (
+        (v, v) if isinstance(v, int) else v for v in (kernel_size, stride, padding)
+    )
+    (oh, bottom), (ow, right) = (
+        caffe_pool_padding(x.shape[2], kh, sh, ph, ceil_mode),
+        caffe_pool_padding(x.shape[3], kw, sw, pw, ceil_mode),
+    )
     lowest = torch.finfo(x.dtype).min
-    y, index = F.max_pool2d(F.pad(x, (pw, right, ph, bottom), value=lowest), (kh, kw), (sh, sw), return_indices=True)
+    y, index = F.max_pool2d(
+        F.pad(x, (pw, right, ph, bottom), value=lowest), (kh, kw), (sh, sw), return_indices=True
+    )
     y = y[:, :, :oh, :ow]
     if not return_indices:
         return y
@@ -74,10 +86,20 @@ def caffe_max_pool2d(x, kernel_size, stride, padding=0, ceil_mode=True, return_i
 
 
 def caffe_avg_pool2d(x, kernel_size, stride, padding=0, ceil_mode=True):
-    """Average pooling for sizes that PyTorch's own does not take: divides by the window within image and padding."""
-    (kh, kw), (sh, sw), (ph, pw) = ((v, v) if isinstance(v, int) else v for v in (kernel_size, stride, padding))
-    (oh, bottom), (ow, right) = caffe_pool_padding(x.shape[2], kh, sh, ph, ceil_mode), caffe_pool_padding(x.shape[3], kw, sw, pw, ceil_mode)
-    ones = F.pad(F.pad(torch.ones_like(x[:1, :1]), (pw, pw, ph, ph), value=1), (0, max(0, right - pw), 0, max(0, bottom - ph)))
+    """Average pooling for sizes that PyTorch's own does not take: divides by the window within image and
+    padding.
+    """
+    (kh, kw), (sh, sw), (ph, pw) = (
+        (v, v) if isinstance(v, int) else v for v in (kernel_size, stride, padding)
+    )
+    (oh, bottom), (ow, right) = (
+        caffe_pool_padding(x.shape[2], kh, sh, ph, ceil_mode),
+        caffe_pool_padding(x.shape[3], kw, sw, pw, ceil_mode),
+    )
+    ones = F.pad(
+        F.pad(torch.ones_like(x[:1, :1]), (pw, pw, ph, ph), value=1),
+        (0, max(0, right - pw), 0, max(0, bottom - ph)),
+    )
     ones = ones[:, :, : x.shape[2] + ph + bottom, : x.shape[3] + pw + right]
     total = F.avg_pool2d(F.pad(x, (pw, right, ph, bottom)), (kh, kw), (sh, sw))[:, :, :oh, :ow]
     return total / F.avg_pool2d(ones, (kh, kw), (sh, sw))[:, :, :oh, :ow]
@@ -122,7 +144,9 @@ def softmax_with_loss(scores, labels, axis=1, ignore_label=-100, normalization="
     rows = F.log_softmax(scores, axis).movedim(axis, -1).flatten(0, -2)
     flat = labels.flatten().long()
     valid = flat != ignore_label
-    picked = rows.gather(1, torch.where(valid, flat, 0)[:, None])[:, 0].clamp_min(math.log(1.1754943508222875e-38))
+    picked = rows.gather(1, torch.where(valid, flat, 0)[:, None])[:, 0].clamp_min(
+        math.log(1.1754943508222875e-38)
+    )
     outer = math.prod(scores.shape[:axis])
     divisor = {"VALID": valid.sum(), "FULL": flat.numel(), "BATCH_SIZE": outer, "NONE": 1}[normalization]
     return -(picked * valid).sum() / max(int(divisor), 1)

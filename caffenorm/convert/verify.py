@@ -1,6 +1,7 @@
 """Proof that a converted module computes what the Caffe net computes, blob by blob.
 
-Both sides run in float64 on copies, where different orders of summation leave next to nothing: what differs is a wrong rule.
+Both sides run in float64 on copies, where different orders of summation leave next to nothing: what differs
+is a wrong rule.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from caffenorm.convert.live import build_module
 from caffenorm.convert.program import Describer
 from caffenorm.net import Net
 
-TOLERANCE = 1e-6  # of a blob's largest value; float64 leaves 1e-12 where the rules are right, float32 constants 1e-7
+TOLERANCE = (
+    1e-6  # of a blob's largest value; float64 leaves 1e-12 where the rules are right, float32 constants 1e-7
+)
 _SEEDS = (0, 1)
 
 
@@ -115,7 +118,9 @@ def verify(net: Net, inputs: Sequence[dict[str, NDArray[Any]]] | None = None) ->
     for values in sets:
         twin.forward(**values)
         with torch.no_grad():
-            found = module.blobs(*(torch.from_numpy(np.asarray(values[name], np.float64)) for name in twin.inputs))
+            found = module.blobs(
+                *(torch.from_numpy(np.asarray(values[name], np.float64)) for name in twin.inputs)
+            )
         for check in _compare(twin, {name: value.numpy() for name, value in found.items()}):
             known = worst.get(check.name)
             if known is None or check.problem or check.max_rel > known.max_rel:
@@ -125,7 +130,9 @@ def verify(net: Net, inputs: Sequence[dict[str, NDArray[Any]]] | None = None) ->
 
 
 def random_inputs(net: Net, seed: int) -> dict[str, NDArray[Any]]:
-    """Values for a net's inputs: normal numbers, and whole numbers for what a loss or an Accuracy reads as labels."""
+    """Values for a net's inputs: normal numbers, and whole numbers for what a loss or an Accuracy reads as
+    labels.
+    """
     rng = np.random.default_rng(seed)
     labels = _label_classes(net)
     return {
@@ -147,7 +154,7 @@ def _label_classes(net: Net) -> dict[str, int]:
         layer = step.layer
         bottoms = [origin[name] for name in net.bottom_names[layer.name]]
         if layer.type == "Split":
-            origin.update({name: bottoms[0] for name in net.top_names[layer.name]})
+            origin.update(dict.fromkeys(net.top_names[layer.name], bottoms[0]))
         elif layer.type in _LABELLED and len(bottoms) > 1:
             classes[bottoms[1]] = step.bottom[0].shape[1]
         elif layer.type in ("Embed", "BatchReindex"):
@@ -170,12 +177,16 @@ def _compare(net: Net, found: dict[str, NDArray[Any]]) -> list[BlobCheck]:
             problem = f"it has shape {list(value.shape)}, Caffe's {list(expected.shape)}"
             checks.append(BlobCheck(name, layer.name, layer.type, np.inf, np.inf, problem))
             continue
-        checks.append(BlobCheck(name, layer.name, layer.type, *_differences(expected, value.reshape(expected.shape))))
+        checks.append(
+            BlobCheck(name, layer.name, layer.type, *_differences(expected, value.reshape(expected.shape)))
+        )
     return checks
 
 
 def _differences(expected: NDArray[Any], value: NDArray[Any]) -> tuple[float, float]:
-    """The largest difference, and that over the largest absolute value; the same infinities and NaNs do not differ."""
+    """The largest difference, and that over the largest absolute value; the same infinities and NaNs do not
+    differ.
+    """
     with np.errstate(invalid="ignore", over="ignore"):
         off = np.abs(expected - value)
     off[(expected == value) | (np.isnan(expected) & np.isnan(value))] = 0

@@ -12,7 +12,8 @@ from caffenorm.synced import Array
 class Elementwise(Layer):
     """y = f(x), element by element, with a gradient that is computed from x, or from y.
 
-    A subclass says `reads_x` (else its gradient reads y), `compute(x, y)` and `gradient(s, dy, dx)`, where s is x or y.
+    A subclass says `reads_x` (else its gradient reads y), `compute(x, y)` and `gradient(s, dy, dx)`, where s
+    is x or y.
     In place, where x is overwritten, a gradient that reads x gets a private copy.
     """
 

@@ -14,10 +14,13 @@ from caffenorm.layer import Layer, canonical_axis, register_layer
 class ArgMax(Layer):
     """The top_k largest values' places, along `axis`, or over all axes but the first.
 
-    Shape: with axis, that axis becomes top_k. Without: (N, 1, top_k), or (N, 2, top_k) with out_max_val: places, then values; with
+    Shape: with axis, that axis becomes top_k. Without: (N, 1, top_k), or (N, 2, top_k) with out_max_val:
+        places, then values; with
         as many axes as the bottom where it has more than three.
-    Raises: LayerError for a top_k below 1 or above what there is, or if a gradient is asked for: there is none.
-    Caffe: equal values come with the larger place first; with both axis and out_max_val the top has the values alone.
+    Raises: LayerError for a top_k below 1 or above what there is, or if a gradient is asked for: there is
+        none.
+    Caffe: equal values come with the larger place first; with both axis and out_max_val the top has the
+        values alone.
     """
 
     in_place_ok = False
@@ -64,4 +67,6 @@ class ArgMax(Layer):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down):
-            raise LayerError("has no gradient; say propagate_down: false, or put it where nothing before it learns")
+            raise LayerError(
+                "has no gradient; say propagate_down: false, or put it where nothing before it learns"
+            )

@@ -15,7 +15,8 @@ class BatchReindex(Layer):
     """top[i] = bottom0[bottom1[i]], row by row.
 
     Shape: bottom 1 has one axis; the top has as many rows as that has values.
-    Raises: ShapeError if it has more axes or, in forward, names a row that is not there. LayerError if its gradient is asked for.
+    Raises: ShapeError if it has more axes or, in forward, names a row that is not there. LayerError if its
+        gradient is asked for.
     Caffe: the gradient of a row that is picked several times is the sum.
     """
 
@@ -44,4 +45,6 @@ class BatchReindex(Layer):
             dx = self.write_diff(bottom[0])
             dx[...] = 0
             if top[0].count:
-                self.ops.add_rows(self.read_diff(top[0]).reshape(-1, self._size), self._index, dx.reshape(-1, self._size))
+                self.ops.add_rows(
+                    self.read_diff(top[0]).reshape(-1, self._size), self._index, dx.reshape(-1, self._size)
+                )

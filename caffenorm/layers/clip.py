@@ -17,7 +17,8 @@ class Clip(Elementwise):
 
     Shape: any; y has x's.
     Raises: LayerError without min or max, or with min above max.
-    Caffe: the gradient passes on both bounds. In place Caffe's gradient is wrong, because it takes y for x; here x is kept then.
+    Caffe: the gradient passes on both bounds. In place Caffe's gradient is wrong, because it takes y for x;
+        here x is kept then.
     """
 
     reads_x = True

@@ -33,7 +33,10 @@ class Concat(Layer):
         else:
             axis = canonical_axis(param.axis, len(shape))
         for i, blob in enumerate(bottom):
-            if len(blob.shape) != len(shape) or (*blob.shape[:axis], *blob.shape[axis + 1 :]) != (*shape[:axis], *shape[axis + 1 :]):
+            if len(blob.shape) != len(shape) or (*blob.shape[:axis], *blob.shape[axis + 1 :]) != (
+                *shape[:axis],
+                *shape[axis + 1 :],
+            ):
                 raise ShapeError(
                     f"bottom {i} has shape {list(blob.shape)}, bottom 0 has {list(shape)}; they may differ on axis {axis} only"
                 )

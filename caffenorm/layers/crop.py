@@ -14,7 +14,8 @@ class Crop(Layer):
     """Bottom 0 cut to bottom 1's sizes, from axis on, beginning at offset.
 
     Shape: the top has bottom 0's sizes before `axis` and bottom 1's from there on.
-    Raises: LayerError for another number of offsets than one, or one an axis. ShapeError if the cut lies outside.
+    Raises: LayerError for another number of offsets than one, or one an axis. ShapeError if the cut lies
+        outside.
     Caffe: the gradient is 0 outside the cut; bottom 1 gets none.
     """
 
@@ -25,15 +26,21 @@ class Crop(Layer):
         param, shape, like = self.param.crop_param, bottom[0].shape, bottom[1].shape
         axis = canonical_axis(param.axis, len(shape))
         if len(like) != len(shape):
-            raise ShapeError(f"bottom 1 has shape {list(like)}, bottom 0 has {list(shape)}; they need as many axes")
+            raise ShapeError(
+                f"bottom 1 has shape {list(like)}, bottom 0 has {list(shape)}; they need as many axes"
+            )
         offsets = list(param.offset)
         if len(offsets) > 1 and len(offsets) != len(shape) - axis:
-            raise LayerError(f"has {len(offsets)} offsets for {len(shape) - axis} axes; give one, or one for each")
+            raise LayerError(
+                f"has {len(offsets)} offsets for {len(shape) - axis} axes; give one, or one for each"
+            )
         size, cut = list(shape), [slice(None)] * axis
         for i in range(axis, len(shape)):
             offset = offsets[i - axis if len(offsets) > 1 else 0] if offsets else 0
             if offset + like[i] > shape[i]:
-                raise ShapeError(f"axis {i} of bottom 0 has size {shape[i]}, and the cut goes from {offset} to {offset + like[i]}")
+                raise ShapeError(
+                    f"axis {i} of bottom 0 has size {shape[i]}, and the cut goes from {offset} to {offset + like[i]}"
+                )
             cut.append(slice(offset, offset + like[i]))
             size[i] = like[i]
         self._cut = tuple(cut)

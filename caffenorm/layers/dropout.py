@@ -12,7 +12,8 @@ from caffenorm.layer import Layer, register_layer
 
 @register_layer("Dropout")
 class Dropout(Layer):
-    """In TRAIN y = x * mask / (1 - dropout_ratio), with a new mask of zeros and ones at each forward; in TEST y = x.
+    """In TRAIN y = x * mask / (1 - dropout_ratio), with a new mask of zeros and ones at each forward; in
+    TEST y = x.
 
     Shape: any; y has x's.
     Raises: LayerError unless 0 < dropout_ratio < 1.

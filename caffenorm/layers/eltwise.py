@@ -18,9 +18,12 @@ class Eltwise(Layer):
     """SUM: y = sum of coeff[i] * x[i]. PROD: y = product of x[i]. MAX: y = largest of x[i].
 
     Shape: all bottoms and the top have one shape; nothing is broadcast.
-    Raises: ShapeError for different shapes. LayerError for coeff with PROD, or another number of coeff than bottoms.
-    Caffe: MAX takes the second of two equal bottoms, and a later one only where it is larger; the gradient goes to the one that is taken.
-        The gradient of PROD is the product of the others, or y / x with `stable_prod_grad: false` (NaN where x is 0).
+    Raises: ShapeError for different shapes. LayerError for coeff with PROD, or another number of coeff than
+        bottoms.
+    Caffe: MAX takes the second of two equal bottoms, and a later one only where it is larger; the gradient
+        goes to the one that is taken.
+        The gradient of PROD is the product of the others, or y / x with `stable_prod_grad: false` (NaN where
+        x is 0).
     """
 
     num_bottoms = (2, None)
@@ -30,7 +33,9 @@ class Eltwise(Layer):
         param = self.param.eltwise_param
         self._operation = param.operation
         if param.coeff and len(param.coeff) != len(bottom):
-            raise LayerError(f"has {len(param.coeff)} coeff for {len(bottom)} bottoms; give one for each, or none")
+            raise LayerError(
+                f"has {len(param.coeff)} coeff for {len(bottom)} bottoms; give one for each, or none"
+            )
         if param.coeff and param.operation == _Operation.PROD:
             raise LayerError("coeff goes with SUM, not with PROD")
         self._weights = list(param.coeff) or [1.0] * len(bottom)
@@ -38,7 +43,9 @@ class Eltwise(Layer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for i, blob in enumerate(bottom):
             if blob.shape != bottom[0].shape:
-                raise ShapeError(f"bottom {i} has shape {list(blob.shape)}, bottom 0 has {list(bottom[0].shape)}; they must be the same")
+                raise ShapeError(
+                    f"bottom {i} has shape {list(blob.shape)}, bottom 0 has {list(bottom[0].shape)}; they must be the same"
+                )
         top[0].reshape(bottom[0].shape)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

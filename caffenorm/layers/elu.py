@@ -15,7 +15,8 @@ class ELU(Elementwise):
     """y = x where x > 0, else alpha * (exp(x) - 1).
 
     Shape: any; y has x's.
-    Caffe: the derivative at 0 is alpha. In place with a negative alpha Caffe's gradient is wrong, because y > 0 does not say
+    Caffe: the derivative at 0 is alpha. In place with a negative alpha Caffe's gradient is wrong, because y
+        > 0 does not say
         that x > 0; here x is kept.
     See: Clevert et al., Fast and Accurate Deep Network Learning by Exponential Linear Units, 2015.
     """

@@ -14,8 +14,10 @@ from caffenorm.layers._index import checked_index
 class Embed(Layer):
     """y[...] = weight[x[...]] (+ bias), for whole numbers x.
 
-    Shape: x has any, y one axis of num_output more. blobs are weight (input_dim, num_output) and bias (num_output,).
-    Raises: LayerError for a num_output or input_dim below 1, or if the bottom's gradient is asked for: there is none. ShapeError, in forward, for a
+    Shape: x has any, y one axis of num_output more. blobs are weight (input_dim, num_output) and bias
+        (num_output,).
+    Raises: LayerError for a num_output or input_dim below 1, or if the bottom's gradient is asked for: there
+        is none. ShapeError, in forward, for a
         number outside 0 to input_dim - 1.
     Caffe: numbers are cut to whole ones.
     """
@@ -25,7 +27,9 @@ class Embed(Layer):
     def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.param.embed_param
         if param.num_output < 1 or param.input_dim < 1:
-            raise LayerError(f"num_output and input_dim must be 1 or more, found {param.num_output} and {param.input_dim}")
+            raise LayerError(
+                f"num_output and input_dim must be 1 or more, found {param.num_output} and {param.input_dim}"
+            )
         self.blobs = [self.new_blob((param.input_dim, param.num_output))]
         self.fill(self.blobs[0], param.weight_filler)
         if param.bias_term:

@@ -13,9 +13,11 @@ from caffenorm.layer import Layer, register_layer
 class Filter(Layer):
     """top[i] holds those rows of bottom[i] whose entry in the last bottom is not 0.
 
-    Shape: the last bottom has one value a row of the others. A top's number of rows is known when forward has run: until the first one it is
+    Shape: the last bottom has one value a row of the others. A top's number of rows is known when forward
+        has run: until the first one it is
         the bottom's.
-    Raises: ShapeError if the last bottom has another number of rows, or more than one value a row. LayerError if its gradient is asked for.
+    Raises: ShapeError if the last bottom has another number of rows, or more than one value a row.
+        LayerError if its gradient is asked for.
     Caffe: rows that are left out get gradient 0. No row selected gives tops of 0 rows.
     """
 
@@ -25,17 +27,23 @@ class Filter(Layer):
 
     def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(top) != len(bottom) - 1:
-            raise LayerError(f"gives one top for each bottom but the last, so {len(bottom) - 1}; has {len(top)}")
+            raise LayerError(
+                f"gives one top for each bottom but the last, so {len(bottom) - 1}; has {len(top)}"
+            )
         self._chosen: list[int] | None = None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         selector = bottom[-1]
         rows = selector.shape[0] if selector.shape else 0
         if selector.count != rows:
-            raise ShapeError(f"the last bottom selects rows, one value each, and has shape {list(selector.shape)}")
+            raise ShapeError(
+                f"the last bottom selects rows, one value each, and has shape {list(selector.shape)}"
+            )
         for i, blob in enumerate(bottom[:-1]):
             if not blob.shape or blob.shape[0] != rows:
-                raise ShapeError(f"bottom {i} has shape {list(blob.shape)}, and the last bottom selects among {rows} rows")
+                raise ShapeError(
+                    f"bottom {i} has shape {list(blob.shape)}, and the last bottom selects among {rows} rows"
+                )
         kept = rows if self._chosen is None else len(self._chosen)
         for blob, source in zip(top, bottom, strict=False):
             blob.reshape((kept, *source.shape[1:]))

@@ -19,7 +19,12 @@ class Flatten(SameMemory):
 
     def new_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         param = self.param.flatten_param
-        first, last = canonical_axis(param.axis, len(shape)), canonical_axis(param.end_axis, len(shape), "end_axis")
+        first, last = (
+            canonical_axis(param.axis, len(shape)),
+            canonical_axis(param.end_axis, len(shape), "end_axis"),
+        )
         if last < first:
-            raise ShapeError(f"end_axis {param.end_axis} comes before axis {param.axis} in shape {list(shape)}")
+            raise ShapeError(
+                f"end_axis {param.end_axis} comes before axis {param.axis} in shape {list(shape)}"
+            )
         return (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])

@@ -13,7 +13,8 @@ from caffenorm.layer import Layer, register_layer
 class Input(Layer):
     """Tops that the user fills.
 
-    Shape: of input_param.shape: one for all tops, one for each, or none, which leaves scalars until they are reshaped.
+    Shape: of input_param.shape: one for all tops, one for each, or none, which leaves scalars until they are
+        reshaped.
     Raises: LayerError for another number of shapes.
     """
 
@@ -23,7 +24,9 @@ class Input(Layer):
     def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shapes = self.param.input_param.shape
         if len(shapes) not in (0, 1, len(top)):
-            raise LayerError(f"has {len(shapes)} shapes for {len(top)} top(s); give none, one, or one for each")
+            raise LayerError(
+                f"has {len(shapes)} shapes for {len(top)} top(s); give none, one, or one for each"
+            )
         for i, blob in enumerate(top):
             if shapes:
                 blob.reshape(tuple(shapes[i if len(shapes) > 1 else 0].dim))

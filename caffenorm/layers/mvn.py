@@ -16,8 +16,10 @@ class MVN(Layer):
 
     Shape: x has at most four axes; the top always has four.
     Raises: ShapeError for more axes.
-    Caffe: eps is added to the standard deviation, not to the variance, which is the biased one. The gradient leaves eps out of the
-        deviation's derivative. In place Caffe's gradient is wrong, because it takes y for x; here it comes from y.
+    Caffe: eps is added to the standard deviation, not to the variance, which is the biased one. The gradient
+        leaves eps out of the
+        deviation's derivative. In place Caffe's gradient is wrong, because it takes y for x; here it comes
+        from y.
     """
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -32,7 +34,11 @@ class MVN(Layer):
         top[0].reshape(whole)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        xp, x, y = self.ops.xp, self.read(bottom[0]).reshape(self._view), self.write(top[0]).reshape(self._view)
+        xp, x, y = (
+            self.ops.xp,
+            self.read(bottom[0]).reshape(self._view),
+            self.write(top[0]).reshape(self._view),
+        )
         if not y.size:
             return
         row = self.scratch("row", (self._view[0], 1))

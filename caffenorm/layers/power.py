@@ -15,8 +15,10 @@ class Power(Elementwise):
     """y = (shift + scale * x)^power.
 
     Shape: any; y has x's.
-    Caffe: with power * scale = 0 the result is a constant (1 for power 0, shift^power else) and the gradient 0. With shift 0 and a power
-        other than 1 and 2 the gradient is power * y / x, so NaN at 0. In place Caffe's gradient is wrong; here x is kept then.
+    Caffe: with power * scale = 0 the result is a constant (1 for power 0, shift^power else) and the gradient
+        0. With shift 0 and a power
+        other than 1 and 2 the gradient is power * y / x, so NaN at 0. In place Caffe's gradient is wrong;
+        here x is kept then.
     """
 
     reads_x = True
@@ -29,7 +31,11 @@ class Power(Elementwise):
     def compute(self, x: Array, y: Array) -> None:
         xp = self.ops.xp
         if self._constant:
-            y[...] = 1 if self._power == 0 else xp.power(self.dtype.type(self._shift), self.dtype.type(self._power))
+            y[...] = (
+                1
+                if self._power == 0
+                else xp.power(self.dtype.type(self._shift), self.dtype.type(self._power))
+            )
             return
         self._base(x, y)
         if self._power != 1:

@@ -20,7 +20,8 @@ class PReLU(Layer):
 
     Shape: x is (N, C, ...), of two axes or more; blobs[0] is (C,), or () with channel_shared.
     Raises: ShapeError for a bottom of one axis, and where the number of channels changes.
-    Caffe: the slope starts at 0.25 without a filler; the derivative at 0 is the slope; more than four axes are refused by Caffe, not here.
+    Caffe: the slope starts at 0.25 without a filler; the derivative at 0 is the slope; more than four axes
+        are refused by Caffe, not here.
     See: He et al., Delving Deep into Rectifiers, 2015.
     """
 
@@ -37,7 +38,9 @@ class PReLU(Layer):
         if len(shape) < 2:
             raise ShapeError(f"needs channels on axis 1, and bottom 0 has shape {list(shape)}")
         if self.blobs[0].shape and self.blobs[0].shape[0] != shape[1]:
-            raise ShapeError(f"was made for {self.blobs[0].shape[0]} channels, and bottom 0 now has shape {list(shape)}")
+            raise ShapeError(
+                f"was made for {self.blobs[0].shape[0]} channels, and bottom 0 now has shape {list(shape)}"
+            )
         shared = not self.blobs[0].shape
         self._view = (1, 1, bottom[0].count) if shared else (shape[0], shape[1], math.prod(shape[2:]))
         top[0].reshape(shape)

@@ -29,13 +29,15 @@ class ParamBlobs(list[Blob]):
 class Python(Layer):
     """Whatever `python_param { module layer param_str }` names.
 
-    The class has pycaffe's methods: setup, reshape, forward(bottom, top), backward(top, propagate_down, bottom). It finds
+    The class has pycaffe's methods: setup, reshape, forward(bottom, top), backward(top, propagate_down,
+    bottom). It finds
     `self.param_str`, `self.phase` and `self.blobs`, and may subclass `caffenorm.Layer`.
 
     Raises:
         LayerError: the caller did not allow Python layers, or the module or class does not load.
 
-    Caffe: the module is looked up beside the prototxt's folder too, here only where the caller allowed Python layers.
+    Caffe: the module is looked up beside the prototxt's folder too, here only where the caller allowed
+        Python layers.
     """
 
     num_bottoms = (0, None)
@@ -66,7 +68,9 @@ class Python(Layer):
             cls = getattr(importlib.import_module(wanted.module), wanted.layer)
         except (ImportError, AttributeError, ValueError) as error:
             folder = self.context.folder or os.getcwd()
-            raise LayerError(f"the class {name} does not load ({error}); looked in the Python path and in {folder}") from error
+            raise LayerError(
+                f"the class {name} does not load ({error}); looked in the Python path and in {folder}"
+            ) from error
         finally:
             if added:
                 sys.path.remove(self.context.folder)

@@ -14,7 +14,8 @@ _Operation = schema.ReductionParameter
 
 @register_layer("Reduction")
 class Reduction(Layer):
-    """coeff times the SUM, ASUM (of absolute values), SUMSQ (of squares) or MEAN over all axes from `axis` on.
+    """coeff times the SUM, ASUM (of absolute values), SUMSQ (of squares) or MEAN over all axes from `axis`
+    on.
 
     Shape: the top keeps the axes before `axis`; it has none for axis 0.
     """
@@ -26,7 +27,9 @@ class Reduction(Layer):
         axis = canonical_axis(param.axis, len(shape)) if shape else 0
         self._view = (math.prod(shape[:axis]), math.prod(shape[axis:]))
         self._operation = param.operation
-        self._coeff = param.coeff / max(self._view[1], 1) if param.operation == _Operation.MEAN else param.coeff
+        self._coeff = (
+            param.coeff / max(self._view[1], 1) if param.operation == _Operation.MEAN else param.coeff
+        )
         top[0].reshape(shape[:axis])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -13,7 +13,8 @@ class ReLU(Layer):
     """y = max(x, 0) + negative_slope * min(x, 0).
 
     Shape: any; y has x's.
-    Caffe: the derivative at 0 is the slope. In place with a negative slope Caffe's gradient is wrong, because it looks at y; here
+    Caffe: the derivative at 0 is the slope. In place with a negative slope Caffe's gradient is wrong,
+        because it looks at y; here
         x is kept then.
     """
 
@@ -34,14 +35,17 @@ class ReLU(Layer):
             side = self.read(bottom[0])
         else:
             side = self.scratch("x", bottom[0].shape) if self._slope < 0 else self.read(top[0])
-        self.ops.activate_backward("relu", side, self.read_diff(top[0]), self.write_diff(bottom[0]), self._slope)
+        self.ops.activate_backward(
+            "relu", side, self.read_diff(top[0]), self.write_diff(bottom[0]), self._slope
+        )
 
 
 @register_layer("ReLU6")
 class ReLU6(Layer):
     """y = min(max(x, 0), 6), a layer of several forks.
 
-    Caffe: BVLC has no such layer; forks with `relu6_param { negative_slope }` let that share of negative values through.
+    Caffe: BVLC has no such layer; forks with `relu6_param { negative_slope }` let that share of negative
+        values through.
     """
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

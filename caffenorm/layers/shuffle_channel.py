@@ -26,7 +26,9 @@ class ShuffleChannel(Layer):
         if group < 1:
             raise LayerError(f"group must be 1 or more, found {group}")
         if len(shape) < 2 or shape[1] % group:
-            raise ShapeError(f"needs channels on axis 1 that divide into {group} groups, and bottom 0 has shape {list(shape)}")
+            raise ShapeError(
+                f"needs channels on axis 1 that divide into {group} groups, and bottom 0 has shape {list(shape)}"
+            )
         inner = math.prod(shape[2:])
         self._apart = (shape[0], group, shape[1] // group, inner)
         self._mixed = (shape[0], shape[1] // group, group, inner)

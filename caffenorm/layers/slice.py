@@ -15,7 +15,8 @@ class Slice(Layer):
     """The tops are neighbouring parts of the bottom along `axis`, cut at slice_point, or equal ones.
 
     Shape: the tops' sizes on that axis add up to the bottom's.
-    Raises: ShapeError for points that do not cut, or a size that does not divide. LayerError for both axis and the old slice_dim.
+    Raises: ShapeError for points that do not cut, or a size that does not divide. LayerError for both axis
+        and the old slice_dim.
     Caffe: a single top and the bottom are one memory.
     """
 
@@ -27,7 +28,9 @@ class Slice(Layer):
         if param.HasField("axis") and param.HasField("slice_dim"):
             raise LayerError("has both axis and the old slice_dim; give axis alone")
         if param.slice_point and len(param.slice_point) != len(top) - 1:
-            raise LayerError(f"has {len(param.slice_point)} slice_point(s) for {len(top)} top(s); give {len(top) - 1}, or none")
+            raise LayerError(
+                f"has {len(param.slice_point)} slice_point(s) for {len(top)} top(s); give {len(top) - 1}, or none"
+            )
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param, shape = self.param.slice_param, bottom[0].shape
@@ -39,10 +42,14 @@ class Slice(Layer):
         if param.slice_point:
             cuts = [0, *param.slice_point, size]
             if any(a >= b for a, b in pairwise(cuts)):
-                raise ShapeError(f"slice_point {list(param.slice_point)} must rise, within axis {axis} of size {size}")
+                raise ShapeError(
+                    f"slice_point {list(param.slice_point)} must rise, within axis {axis} of size {size}"
+                )
         else:
             if size % len(top):
-                raise ShapeError(f"axis {axis} of size {size} does not divide into {len(top)} equal parts; give slice_point")
+                raise ShapeError(
+                    f"axis {axis} of size {size} does not divide into {len(top)} equal parts; give slice_point"
+                )
             cuts = [size // len(top) * i for i in range(len(top) + 1)]
         self._parts = [(*(slice(None),) * axis, slice(a, b)) for a, b in pairwise(cuts)]
         for (a, b), blob in zip(pairwise(cuts), top, strict=True):

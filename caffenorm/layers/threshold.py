@@ -28,4 +28,6 @@ class Threshold(Layer):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down):
-            raise LayerError("has no gradient; say propagate_down: false, or put it where nothing before it learns")
+            raise LayerError(
+                "has no gradient; say propagate_down: false, or put it where nothing before it learns"
+            )

@@ -26,7 +26,8 @@ class Preprocessing:
         resize: (height, width) that the whole picture is resized to, or None.
         crop: (height, width) cut from the middle, or None.
         channel_order: "BGR", as most Caffe nets were trained, or "RGB".
-        mean: subtracted: one value, one a channel (in channel order), or an array of the picture's shape; values 0 to 255.
+        mean: subtracted: one value, one a channel (in channel order), or an array of the picture's shape;
+            values 0 to 255.
         scale: multiplies what is left.
         gray: one channel instead of three.
     """
@@ -40,7 +41,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.channel_order not in CHANNEL_ORDERS:
-            raise ConfigError(f"channel order must be one of {', '.join(CHANNEL_ORDERS)}, found {self.channel_order!r}")
+            raise ConfigError(
+                f"channel order must be one of {', '.join(CHANNEL_ORDERS)}, found {self.channel_order!r}"
+            )
 
     def __call__(self, path: str | os.PathLike[str]) -> Floats:
         """Read a picture and prepare it.
@@ -72,7 +75,9 @@ class Preprocessing:
         return values
 
 
-def read_image(path: str | os.PathLike[str], *, gray: bool = False, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+def read_image(
+    path: str | os.PathLike[str], *, gray: bool = False, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
     """Read a picture (extra `demo`).
 
     Args:
@@ -107,7 +112,9 @@ def centre_crop(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """
     height, width = size
     if height > picture.shape[0] or width > picture.shape[1]:
-        raise ShapeError(f"a crop of {height}x{width} does not fit a picture of {picture.shape[0]}x{picture.shape[1]}")
+        raise ShapeError(
+            f"a crop of {height}x{width} does not fit a picture of {picture.shape[0]}x{picture.shape[1]}"
+        )
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return picture[top : top + height, left : left + width]
 

@@ -1,6 +1,7 @@
 """The ops that layers call, a Protocol a family; a backend has them all.
 
-Ops take arrays of their device, of one dtype (float32 or float64) and C-contiguous, write into what they are given, and
+Ops take arrays of their device, of one dtype (float32 or float64) and C-contiguous, write into what they are
+given, and
 keep no state but the number of threads. Channel-wise ops see arrays as (outer, channels, inner).
 """
 
@@ -38,7 +39,9 @@ class Ops(NormOps, ChannelOps, ActivationOps, WindowOps, ConvOps, TensorOps, Los
     @property
     def xp(self) -> ModuleType: ...
 
-    def empty(self, count: int, dtype: np.dtype[Any]) -> Any:  # Any: the device's array, of float32 or float64
+    def empty(
+        self, count: int, dtype: np.dtype[Any]
+    ) -> Any:  # Any: the device's array, of float32 or float64
         """A flat array of that many values, not set."""
 
     def to_device(self, host: NDArray[Any]) -> Any:

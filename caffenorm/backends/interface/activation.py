@@ -1,4 +1,6 @@
-"""Activation ops: element-wise functions and their gradients. Arrays have any shape, the same for all of a call."""
+"""Activation ops: element-wise functions and their gradients. Arrays have any shape, the same for all of a
+call.
+"""
 
 from __future__ import annotations
 

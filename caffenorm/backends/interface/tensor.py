@@ -18,12 +18,15 @@ class TensorOps(Protocol):
         """dx = y * (dy - sum of y * dy), along axis 1 of (outer, channels, inner); dx may be dy."""
 
     def weighted_sum(self, arrays: Sequence[Array], weights: Sequence[float], y: Array) -> None:
-        """y = sum of weights[i] * arrays[i]; one shape for all; y is none of the arrays, but may be the first."""
+        """y = sum of weights[i] * arrays[i]; one shape for all; y is none of the arrays, but may be the
+        first.
+        """
 
     def maximum(self, x: Array, y: Array, winner: Array, number: int) -> None:
         """y = max(x, y), and winner (int32) = number where x is taken.
 
-        Number 1 takes x on a tie and starts `winner` (0 elsewhere); later numbers take x only where it is larger.
+        Number 1 takes x on a tie and starts `winner` (0 elsewhere); later numbers take x only where it is
+        larger.
         """
 
     def take_rows(self, x: Array, index: Array, y: Array) -> None:

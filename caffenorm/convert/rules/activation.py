@@ -96,7 +96,9 @@ def power(chain: Chain) -> None:
     param = chain.layer.param.power_param
     x = chain.x
     if param.power * param.scale == 0:
-        chain.set(f"torch.full_like({x}, {number(1.0 if param.power == 0 else float(param.shift) ** param.power)})")
+        chain.set(
+            f"torch.full_like({x}, {number(1.0 if param.power == 0 else float(param.shift) ** param.power)})"
+        )
         return
     base = _shifted(x, param.scale, param.shift)
     chain.set(base if param.power == 1 else f"({base}) ** {number(param.power)}")

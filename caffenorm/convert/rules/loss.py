@@ -23,7 +23,9 @@ def softmax_with_loss(chain: Chain) -> None:
     mode = _mode(param)
     outputs = chain.outputs()
     axis += chain.bottom[0].num_axes if axis < 0 else 0
-    listed = arguments(scores, labels, axis=(str(axis), "1"), ignore_label=ignore, normalization=(repr(mode), "'VALID'"))
+    listed = arguments(
+        scores, labels, axis=(str(axis), "1"), ignore_label=ignore, normalization=(repr(mode), "'VALID'")
+    )
     chain.line(f"{outputs[0] if outputs else 'loss'} = {chain.helper('softmax_with_loss')}({listed})")
     if len(outputs) == 2:
         chain.line(f"{outputs[1]} = F.softmax({scores}, {axis})")
@@ -32,7 +34,9 @@ def softmax_with_loss(chain: Chain) -> None:
 def _mode(param: schema.LossParameter) -> str:
     if not param.HasField("normalization") and param.HasField("normalize"):
         return "VALID" if param.normalize else "BATCH_SIZE"
-    return {_LOSS.FULL: "FULL", _LOSS.VALID: "VALID", _LOSS.BATCH_SIZE: "BATCH_SIZE", _LOSS.NONE: "NONE"}[param.normalization]
+    return {_LOSS.FULL: "FULL", _LOSS.VALID: "VALID", _LOSS.BATCH_SIZE: "BATCH_SIZE", _LOSS.NONE: "NONE"}[
+        param.normalization
+    ]
 
 
 @rule("EuclideanLoss")
@@ -48,5 +52,7 @@ def accuracy(chain: Chain) -> None:
     if len(chain.outputs()) > 1:
         raise chain.fail("the accuracy of each class has no rule; remove the second top")
     ignore = (str(param.ignore_label), "None") if param.HasField("ignore_label") else ("None", "None")
-    listed = arguments(scores, labels, axis=(str(param.axis), "1"), top_k=(str(param.top_k), "1"), ignore_label=ignore)
+    listed = arguments(
+        scores, labels, axis=(str(param.axis), "1"), top_k=(str(param.top_k), "1"), ignore_label=ignore
+    )
     chain.set(f"{chain.helper('caffe_accuracy')}({listed})")

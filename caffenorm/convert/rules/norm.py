@@ -60,7 +60,9 @@ def batch_norm_values(
 
 def batch_norm_state(values: BatchNormValues) -> dict[str, NDArray[Any]]:
     """The state dict of the module."""
-    state = {} if values.weight is None or values.bias is None else {"weight": values.weight, "bias": values.bias}
+    state = (
+        {} if values.weight is None or values.bias is None else {"weight": values.weight, "bias": values.bias}
+    )
     state |= {"running_mean": values.mean, "running_var": values.var}
     state["num_batches_tracked"] = np.asarray(values.num_batches_tracked, dtype=np.int64)
     return state
@@ -125,7 +127,9 @@ def _batch_statistics(chain: Chain, x: str, values: BatchNormValues) -> None:
         + ")",
         {k: v for k, v in batch_norm_state(values).items() if k in ("weight", "bias")},
     )
-    chain.note("use_global_stats: false in TEST, so results depend on the batch; running statistics are left out")
+    chain.note(
+        "use_global_stats: false in TEST, so results depend on the batch; running statistics are left out"
+    )
     chain.set(f"{module}({x})")
 
 
@@ -138,7 +142,9 @@ def _affine_batch_norm(chain: Chain, layer: ChannelNorm) -> None:
     if form.averages:
         blobs[2] = np.ones_like(blobs[2])
     values = batch_norm_values(blobs[:3], blobs[3:] or None, layer.eps, form.fraction)
-    module = chain.submodule(batch_norm_constructor(values, chain.bottom[0].num_axes), batch_norm_state(values))
+    module = chain.submodule(
+        batch_norm_constructor(values, chain.bottom[0].num_axes), batch_norm_state(values)
+    )
     chain.set(f"{module}({x})")
 
 
@@ -158,7 +164,10 @@ def scale(chain: Chain) -> None:
     has_bias = len(layer.blobs) > 1
     module = chain.submodule(
         f"{chain.helper('Scale')}({arguments(str(shape), bias=(str(has_bias), 'True'))})",
-        {key: blob.read().reshape(shape).copy() for key, blob in zip(("weight", "bias"), layer.blobs, strict=False)},
+        {
+            key: blob.read().reshape(shape).copy()
+            for key, blob in zip(("weight", "bias"), layer.blobs, strict=False)
+        },
     )
     chain.set(f"{module}({inputs[0]})")
 
@@ -220,7 +229,9 @@ def group_norm(chain: Chain) -> None:
 
 @rule("LayerNorm")
 def layer_norm(chain: Chain) -> None:
-    _grouped(chain, "nn.LayerNorm", str(tuple(getattr(chain.layer, "normalized_shape", chain.bottom[0].shape[1:]))))
+    _grouped(
+        chain, "nn.LayerNorm", str(tuple(getattr(chain.layer, "normalized_shape", chain.bottom[0].shape[1:])))
+    )
 
 
 def _grouped(chain: Chain, constructor: str, size: str) -> None:
@@ -233,7 +244,10 @@ def _grouped(chain: Chain, constructor: str, size: str) -> None:
         raise chain.fail("InstanceNorm with running statistics has no rule")
     module = chain.submodule(
         f"{constructor}({arguments(size, eps=(number(getattr(layer, 'eps', 1e-5)), '1e-05'), **{key: (str(affine), default)})})",
-        {k: b.read().reshape(-1).copy() if "Layer" not in constructor else b.read().copy() for k, b in zip(("weight", "bias"), layer.blobs, strict=False)},
+        {
+            k: b.read().reshape(-1).copy() if "Layer" not in constructor else b.read().copy()
+            for k, b in zip(("weight", "bias"), layer.blobs, strict=False)
+        },
     )
     chain.set(f"{module}({x})")
 
@@ -245,6 +259,7 @@ def normalize(chain: Chain) -> None:
     dims = "(1, 2, 3)" if param.across_spatial else "1"
     shape = (1, chain.bottom[0].shape[1], 1, 1) if not param.channel_shared else (1, 1, 1, 1)
     module = chain.submodule(
-        f"{chain.helper('Scale')}({shape}, bias=False)", {"weight": chain.layer.blobs[0].read().reshape(shape).copy()}
+        f"{chain.helper('Scale')}({shape}, bias=False)",
+        {"weight": chain.layer.blobs[0].read().reshape(shape).copy()},
     )
     chain.set(f"{module}({x} / ({x}.square().sum({dims}, keepdim=True) + {number(param.eps)}).sqrt())")

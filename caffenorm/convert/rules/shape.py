@@ -23,7 +23,9 @@ def dummy_data(chain: Chain) -> None:
     for i, (y, blob) in enumerate(zip(chain.outputs(), chain.top, strict=True)):
         filler = fillers[min(i, len(fillers) - 1)] if fillers else schema.FillerParameter()
         if filler.type != "constant":
-            raise chain.fail("DummyData of random values is new at each forward, and has no counterpart in PyTorch")
+            raise chain.fail(
+                "DummyData of random values is new at each forward, and has no counterpart in PyTorch"
+            )
         chain.line(f"{y} = torch.full({tuple(blob.shape)}, {number(filler.value)})")
 
 
@@ -76,7 +78,9 @@ def concat(chain: Chain) -> None:
     param = chain.layer.param.concat_param
     axis = param.concat_dim if param.HasField("concat_dim") else param.axis
     inputs = chain.inputs()
-    chain.set(f"torch.cat(({', '.join(inputs)}{',' if len(inputs) == 1 else ''}), {_axis(axis, chain.bottom[0].num_axes)})")
+    chain.set(
+        f"torch.cat(({', '.join(inputs)}{',' if len(inputs) == 1 else ''}), {_axis(axis, chain.bottom[0].num_axes)})"
+    )
 
 
 @rule("Slice")
@@ -97,7 +101,9 @@ def slice_(chain: Chain) -> None:
 def flatten(chain: Chain) -> None:
     param, axes = chain.layer.param.flatten_param, chain.bottom[0].num_axes
     first, last = _axis(param.axis, axes), _axis(param.end_axis, axes)
-    chain.set(f"{chain.x}.flatten({arguments(str(first), end_dim=(str(last if last < axes - 1 else -1), '-1'))})")
+    chain.set(
+        f"{chain.x}.flatten({arguments(str(first), end_dim=(str(last if last < axes - 1 else -1), '-1'))})"
+    )
 
 
 @rule("Reshape")
@@ -108,7 +114,10 @@ def reshape(chain: Chain) -> None:
     covered = bottom.num_axes - axis if param.num_axes == -1 else param.num_axes
     x = chain.x
     before = [f"{x}.shape[{i}]" if i == 0 else str(bottom.shape[i]) for i in range(axis)]
-    given = [(f"{x}.shape[{axis + i}]" if axis + i == 0 else str(bottom.shape[axis + i])) if d == 0 else str(d) for i, d in enumerate(dims)]
+    given = [
+        (f"{x}.shape[{axis + i}]" if axis + i == 0 else str(bottom.shape[axis + i])) if d == 0 else str(d)
+        for i, d in enumerate(dims)
+    ]
     after = [str(d) for d in bottom.shape[axis + covered :]]
     chain.set(f"{x}.reshape({', '.join(before + given + after)})")
 
@@ -167,7 +176,9 @@ def reduction(chain: Chain) -> None:
 def arg_max(chain: Chain) -> None:
     param = chain.layer.param.argmax_param
     axis = str(_axis(param.axis, chain.bottom[0].num_axes)) if param.HasField("axis") else "None"
-    listed = arguments(chain.x, axis, top_k=(str(param.top_k), "1"), out_max_val=(str(param.out_max_val), "False"))
+    listed = arguments(
+        chain.x, axis, top_k=(str(param.top_k), "1"), out_max_val=(str(param.out_max_val), "False")
+    )
     chain.set(f"{chain.helper('caffe_argmax')}({listed})")
 
 

@@ -57,7 +57,9 @@ def inner_product(chain: Chain) -> None:
     state = {"weight": (weight.T if param.transpose else weight).copy()}
     has_bias = len(layer.blobs) > 1
     x = chain.x if bottom.num_axes == axis + 1 else f"{chain.x}.flatten({axis})"
-    listed = arguments(str(state["weight"].shape[1]), str(state["weight"].shape[0]), bias=(str(has_bias), "True"))
+    listed = arguments(
+        str(state["weight"].shape[1]), str(state["weight"].shape[0]), bias=(str(has_bias), "True")
+    )
     if param.transpose:
         bias = {"bias": layer.blobs[1].read().copy()} if has_bias else {}
         module = chain.submodule(f"nn.Linear({listed})", state | bias)
@@ -76,7 +78,9 @@ def pooling(chain: Chain) -> None:
     if param.pool == _POOL.STOCHASTIC:
         raise chain.fail("stochastic pooling has no counterpart in PyTorch")
     if param.global_pooling:
-        whole = f"F.adaptive_avg_pool2d({x}, 1)" if param.pool == _POOL.AVE else f"F.adaptive_max_pool2d({x}, 1)"
+        whole = (
+            f"F.adaptive_avg_pool2d({x}, 1)" if param.pool == _POOL.AVE else f"F.adaptive_max_pool2d({x}, 1)"
+        )
         if len(outputs) == 1:
             chain.set(whole)
             return
@@ -110,7 +114,10 @@ def _rounds_up(chain: Chain, kernel: Sequence[int], stride: Sequence[int], pad: 
     down = [(i + 2 * p - k) // s + 1 for i, k, s, p in zip(sizes, kernel, stride, pad, strict=True)]
     if list(out) != down:
         return True
-    if getattr(chain.layer, "ceil_mode", True) is False or chain.layer.param.pooling_param.round_mode == _POOL.FLOOR:
+    if (
+        getattr(chain.layer, "ceil_mode", True) is False
+        or chain.layer.param.pooling_param.round_mode == _POOL.FLOOR
+    ):
         return False
     if any((i + 2 * p - k) % s for i, k, s, p in zip(sizes, kernel, stride, pad, strict=True)):
         return True
