@@ -60,7 +60,7 @@ class NetFiles:
         for name, index, array in arrays:
             blob = targets[name][index]
             blob.write()[...] = array.reshape(blob.shape)
-        for note in report.notes:
+        for note in report.doubts:
             warnings.warn(f"{model.file}: {note}", CaffenormWarning, stacklevel=2)
         if not report.loaded and any(targets.values()):
             warnings.warn(
@@ -81,6 +81,10 @@ class NetFiles:
             ):
                 followers[before.layer.name] = after.layer.name
         return followers
+
+    def _owned(self) -> dict[str, list[bool]]:
+        """For each layer, which of its parameters are its own, and not another layer's shared by name."""
+        return {step.layer.name: own for step, own in zip(self._steps, self._built.owners, strict=True)}
 
     def share_with(self, other: Net) -> None:
         """Use the parameters of `other` wherever layers have the same name: a change on one side shows on
@@ -138,8 +142,7 @@ class NetFiles:
         """
         data = {step.layer.name: [b.read() for b in step.layer.blobs] for step in self._steps}
         grads = {step.layer.name: [b.read_diff() for b in step.layer.blobs] for step in self._steps}
-        owned = {step.layer.name: own for step, own in zip(self._steps, self._built.owners, strict=True)}
-        weights.write_hdf5(path, data, owned, grads if diffs else None)
+        weights.write_hdf5(path, data, self._owned(), grads if diffs else None)
 
     def load_hdf5(self, path: Pathish) -> weights.LoadReport:
         """Load a .caffemodel.h5; see `copy_from`."""
