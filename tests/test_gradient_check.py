@@ -386,11 +386,12 @@ def test_layers_without_a_gradient_are_left_out_with_the_reason():
     assert "no gradient was compared" in str(report)
 
 
-def test_a_gradient_that_the_net_needs_and_the_layer_refuses_is_a_failure():
+def test_a_bottom_that_the_layer_refuses_a_gradient_is_left_out_with_the_reason():
     report = check_layer("type: 'TestRefuses'", [SHAPE])
-    assert only(report).message == "has no gradient, alas"
+    assert report.left_out == (("layer", "bottom 0: has no gradient, alas"),)
+    assert report.checks == ()
     assert "alas" in str(report)
-    assert not report.ok
+    assert check_layer("type: 'ArgMax'", [SHAPE]).left_out
 
 
 def test_a_layer_that_never_repeats_is_a_failure():

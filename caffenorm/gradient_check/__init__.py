@@ -90,7 +90,8 @@ def check_gradients(
         try:
             _fill_inputs(checked, dict(inputs or {}), rng)
             check = _check_layers if scope == "layers" else _check_net
-            report = check(checked, layers, settings)
+            with np.errstate(all="ignore"):  # what is not finite shows in the report
+                report = check(checked, layers, settings)
         finally:
             kept.restore()
     finally:
@@ -246,10 +247,9 @@ def _check_layers(net: Net, names: Iterable[str] | None, settings: Settings) -> 
         layer = step.layer
         try:
             if wanted is None or layer.name in wanted:
-                found, reason = _check_step(step, net.bottom_names[layer.name], settings)
+                found, reasons = _check_step(step, net.bottom_names[layer.name], settings)
                 checks += found
-                if reason:
-                    left_out.append((layer.name, reason))
+                left_out += [(layer.name, reason) for reason in reasons]
             layer.forward(step.bottom, step.top)
         except CaffenormError as error:
             if error.where is None:
@@ -260,33 +260,27 @@ def _check_layers(net: Net, names: Iterable[str] | None, settings: Settings) -> 
 
 def _check_step(
     step: LayerStep, bottom_names: Sequence[str], settings: Settings
-) -> tuple[list[GradientCheck], str]:
-    """The checks of one layer, or why there are none."""
+) -> tuple[list[GradientCheck], list[str]]:
+    """The checks of one layer, and what was left out for which reason."""
     if not step.bottom and not step.layer.blobs:
-        return [], ""
+        return [], []
     if type(step.layer).backward is Layer.backward:
-        return [], "has no backward"
-    subject = LayerSubject(step, bottom_names)
+        return [], ["has no backward"]
+    kept = Kept([*step.bottom, *step.top, *step.layer.blobs])
     try:
+        subject = LayerSubject(step, bottom_names)
+        reasons = [f"{what}: {message}" for what, message in subject.refused]
         if not subject.targets:
-            return [], "has no gradient"
-        return _compared(subject, settings), ""
-    except CaffenormError as error:
-        if not step.needs_backward:
-            return [], error.message
-        return [_failed(target, settings, error.message) for target in subject.targets], ""
+            return [], reasons or ["has no gradient"]
+        return _compared(subject, settings), reasons
     finally:
-        subject.restore()
+        kept.restore()
 
 
 def _check_net(net: Net, names: Iterable[str] | None, settings: Settings) -> GradientReport:
     if names is not None:
         raise ConfigError('layers can be picked in scope "layers" only')
-    subject = NetSubject(net)
-    try:
-        return GradientReport(tuple(_compared(subject, settings)))
-    finally:
-        subject.restore()
+    return GradientReport(tuple(_compared(NetSubject(net), settings)))
 
 
 def _compared(subject: Subject, settings: Settings) -> list[GradientCheck]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from caffenorm import _random
 from caffenorm.blob import Blob
+from caffenorm.errors import CaffenormError
 from caffenorm.layer import Layer
 from caffenorm.net import Net
 from caffenorm.plan import LayerStep
@@ -95,11 +96,11 @@ class Subject:
             moving: those that a run may work over in place; others that it changes are found.
         """
         self._rng = _random.generator().bit_generator.state
-        self._kept = Kept(values)
+        kept = Kept(values)
         self._moved = [(blob, blob.data.copy()) for blob in moving]
         self._memory: list[tuple[Any, Any]] = []  # Any: arrays of a device
         self._forward()
-        self._moved += self._kept.changed()
+        self._moved += kept.changed()
         self.repeats = self._repeats()
         if not self.repeats:
             self._memory = [(a, a.copy()) for layer in layers for a in layer._scratch.values()]
@@ -108,11 +109,6 @@ class Subject:
     def _repeats(self) -> bool:
         first, second = self.evaluate(), self.evaluate()
         return first.shape == second.shape and np.allclose(first, second, _REPEATS, 0, equal_nan=True)
-
-    def restore(self) -> None:
-        """Put back everything as it was before the check."""
-        self._kept.restore()
-        _random.generator().bit_generator.state = self._rng
 
     def evaluate(self, target: Target | None = None, index: int = 0, value: float = 0.0) -> Floats:
         """All outputs, flat, where element `index` of `target` has another value."""
@@ -167,6 +163,9 @@ class LayerSubject(Subject):
     """One layer of a net at the bottoms that it has now: its tops as a function of bottoms and parameters.
 
     Losses are a function to top 0 alone: other tops give no gradient.
+
+    Attributes:
+        refused: bottoms that the layer gives no gradient to, and why.
     """
 
     def __init__(self, step: LayerStep, bottom_names: Sequence[str]) -> None:
@@ -174,11 +173,29 @@ class LayerSubject(Subject):
         layer = step.layer
         allowed = [asked or layer.allow_force_backward(i) for i, asked in enumerate(step.propagate_down)]
         self.targets = [*_bottoms(step, allowed, bottom_names), *parameters(layer)]
-        reached = {id(blob) for target in self.targets for blob in target.blobs}
-        self._propagate_down = [id(blob) in reached for blob in step.bottom]
+        self._propagate_down = [False] * len(step.bottom)
         self._tops = step.top[:1] if layer.is_loss else step.top
         in_place = [blob for blob in step.bottom if any(blob is top for top in step.top)]
         super().__init__([layer], [*step.bottom, *step.top, *layer.blobs], in_place)
+        self.refused: list[tuple[str, str]] = []
+        for target in list(self.targets):
+            self._try(target)
+        self._ask_for(self.targets)
+
+    def _ask_for(self, targets: Sequence[Target]) -> None:
+        reached = {id(blob) for target in targets for blob in target.blobs}
+        self._propagate_down = [id(blob) in reached for blob in self._step.bottom]
+
+    def _try(self, target: Target) -> None:
+        """Take a bottom off the targets if the layer refuses its gradient."""
+        self._ask_for([target])
+        if any(self._propagate_down):
+            try:
+                self._seed(np.zeros(self._outputs().size))
+                self._backward()
+            except CaffenormError as error:
+                self.targets.remove(target)
+                self.refused.append((target.what, error.message))
 
     def _forward(self) -> None:
         layer = self._step.layer
