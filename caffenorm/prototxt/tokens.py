@@ -55,9 +55,8 @@ class Tokens:
             self.kinds.append(kind)
             self.texts.append(match[kind])
             self._starts.append(match.start(kind))
-            if (
-                kind == BAD
-            ):  # nobody reads on, and trying every quote of an unclosed string takes quadratic time
+            # Nobody reads on from there, and trying every quote in an unclosed string takes quadratic time.
+            if kind == BAD:
                 break
         self.kinds.append(END)
         self.texts.append("")

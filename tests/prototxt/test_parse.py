@@ -190,6 +190,17 @@ def test_strict_makes_errors_of_all_findings():
         assert part in message
 
 
+def test_strict_lists_findings_and_faults_in_their_order():
+    message = refusal("first: 1 input_dim: x second: 2 input_dim: y", strict=True)
+
+    parts = ("first", "'x'", "second", "'y'")
+    assert sorted(parts, key=message.index) == list(parts)
+
+
+def test_names_may_hold_signs_after_their_first_letter():
+    assert "foo-b+r" in read("foo-b+r: 1").findings[0].message
+
+
 def test_an_enum_in_quotes_is_a_finding():
     parsed = read('layer { phase: "TEST" }')
 
