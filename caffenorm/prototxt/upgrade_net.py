@@ -86,7 +86,7 @@ def needs_upgrade(message: schema.NetParameter | schema.SolverParameter) -> list
 
 def _both_forms(old: int, new: int, lines: Mapping[str, Sequence[int]]) -> str:
     first = next(iter(lines.get("layer", ())), 0)
-    at = f" (first on line {first})" if first else ""
+    at = f", first on line {first}" if first else ""
     return f'the net has both "layers" ({old}, the old form) and "layer" ({new}{at}); write all as "layer"'
 
 

@@ -232,7 +232,7 @@ def test_too_many_shapes_are_a_finding():
     [
         (
             'layers { name: "old" type: RELU }\nlayer { name: "new" type: "ReLU" }',
-            ['net.prototxt:1: layer "old"', '"layers" (1', '"layer" (1 (first on line 2))'],
+            ['net.prototxt:1: layer "old"', '"layers" (1', '"layer" (1, first on line 2)'],
         ),
         (
             '\ninput: "a" input_dim: 1 input_dim: 2',
