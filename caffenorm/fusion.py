@@ -97,20 +97,27 @@ class FusedNorm(Step):
         self.prelu = by_type.get("PReLU")
         relu = by_type.get("ReLU")
         self._slope: Slope = None if relu is None else float(relu.layer.param.relu_param.negative_slope)
-        self._between = self._blobs_between()
+        self._between, self._graded = self._blobs_between()
 
-    def _blobs_between(self) -> list[tuple[Blob, int, int]]:
-        """Blobs that are neither bottom nor top of the chain: each with the steps whose data and whose
-        gradient it shows.
+    def _blobs_between(self) -> tuple[list[tuple[Blob, int]], list[tuple[Blob, int]]]:
+        """What the fused kernels do not write.
+
+        Returns:
+            Blobs between bottom and top, each with the last step that writes its data; and blobs that show a gradient
+            from inside the chain, each with the first step that makes them (the top too, where a step works in place on it).
         """
-        found: dict[int, tuple[Blob, int, int]] = {}
-        for i, step in enumerate(self.steps[:-1]):
+        last: dict[int, tuple[Blob, int]] = {}
+        first: dict[int, tuple[Blob, int]] = {}
+        for i, step in enumerate(self.steps):
             blob = step.top[0]
-            if blob is self.top or blob is self.bottom:
-                continue
-            _, _, first = found.get(id(blob), (blob, i, i))
-            found[id(blob)] = (blob, i, first)
-        return list(found.values())
+            if blob is not self.bottom:
+                last[id(blob)] = (blob, i)
+                first.setdefault(id(blob), (blob, i))
+        end = len(self.steps) - 1
+        return (
+            [(blob, i) for blob, i in last.values() if blob is not self.top],
+            [(blob, i) for blob, i in first.values() if i != end],
+        )
 
     # --- parameters ---
 
@@ -155,7 +162,9 @@ class FusedNorm(Step):
             norm.ops.batch_norm_apply(
                 x, y, norm.mean, norm.inv_std, gamma=gamma, beta=beta, slope=self._slopes(), x_hat=saved
             )
-        for blob, data_step, _ in self._between:
+        for blob, _ in self._graded:
+            blob.diff_memory.pending = None
+        for blob, data_step in self._between:
             sources = [
                 bottom.data_memory,
                 *(b.data_memory for step in self.steps[1:] for b in step.layer.blobs),
@@ -176,11 +185,6 @@ class FusedNorm(Step):
         if not self.bottom.count:
             return
         view = norm.view
-        for blob, _, grad_step in self._between:
-            blob.diff_memory.settle()
-            blob.diff_memory.postpone(
-                lambda blob=blob, after=grad_step: self._fill_diff(blob, after), [self.top.diff_memory]
-            )
         dy = norm.read_diff(self.top).reshape(view)
         dx = norm.write_diff(self.bottom).reshape(view) if self.steps[0].propagate_down[0] else None
         gamma, beta = self._affine()
@@ -195,6 +199,14 @@ class FusedNorm(Step):
             dgamma=dgamma, dbeta=dbeta, dslope=dslope,
             use_global_stats=not norm.batch_statistics, x_is_hat=saved is not None,
         )  # fmt: skip
+        self._postpone_gradients()
+
+    def _postpone_gradients(self) -> None:
+        """Blobs inside the chain show their gradients when somebody reads them before the next forward."""
+        sources = [self.bottom.data_memory, *(b.data_memory for step in self.steps[1:] for b in step.layer.blobs)]
+        for blob, after in self._graded:
+            reads = sources if blob is self.top else [*sources, self.top.diff_memory]
+            blob.diff_memory.postpone(lambda blob=blob, after=after: self._fill_diff(blob, after), reads)
 
     def _scale_gradients(self) -> tuple[Array | None, Array | None]:
         dgamma, dbeta = self._gradient(self.scale, 0), self._gradient(self.scale, 1)
@@ -213,7 +225,13 @@ class FusedNorm(Step):
     def _fill_diff(self, blob: Blob, after: int) -> None:
         """The gradient that the chain shows between that step and the next."""
         norm, view = self.norm, self.norm.view
+        memory = self.top.diff_memory
+        if blob is self.top:  # about to be overwritten
+            for other, _ in self._graded:
+                other.diff_memory.settle()
+        waiting, memory.pending = memory.pending, None
         dy = norm.read_diff(self.top).reshape(view)
+        memory.pending = waiting
         out = norm.write_diff(blob).reshape(view)
         slopes = self._slopes()
         if slopes is not None:
@@ -235,7 +253,7 @@ class FusedNorm(Step):
 
     def settle(self) -> None:
         """Bring blobs and layers to where the single layers' forward would have left them."""
-        for blob, _, _ in self._between:
+        for blob, _ in self._between:
             blob.data_memory.settle()
         if not self.needs_backward or not self.bottom.count:
             return

@@ -54,6 +54,7 @@ class Layer:
         same_number_of_tops: as many tops as bottoms.
         is_loss: the first top has loss weight 1 unless the prototxt says otherwise, and tops that are not
             named are made.
+        ignores_propagate_down: backward gives its bottoms their gradient whether anybody asks or not.
         in_place_ok: whether a top may be a bottom; the net refuses it otherwise.
         param: the layer's message. blobs: its parameters. notes: what the user should know of how it was
             read.
@@ -66,6 +67,7 @@ class Layer:
     same_number_of_tops: ClassVar[bool] = False
     is_loss: ClassVar[bool] = False
     in_place_ok: ClassVar[bool] = True
+    ignores_propagate_down: ClassVar[bool] = False
 
     def __init__(self, param: schema.LayerParameter, context: LayerContext) -> None:
         self.param = param

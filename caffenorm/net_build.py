@@ -110,10 +110,11 @@ def build(net: schema.NetParameter, graph: Graph, context: LayerContext) -> Buil
             top += [Blob((), context.dtype) for _ in range(_missing_tops(layer, len(top)))]
             step = LayerStep(node.index, layer, bottom, top, node.where)
             step.loss_weights = _loss_weights(layer, len(top))
+            written_rates = [spec.lr_mult for spec in message.param]
             layer.layer_setup(bottom, top)
             step.reshape()
             _check_in_place(step)
-            _add_params(built, layer, shared)
+            _add_params(built, layer, shared, written_rates)
             built.steps.append(step)
 
         guarded(node.where, make)
@@ -177,8 +178,14 @@ def _check_in_place(step: LayerStep) -> None:
 # --- parameters ---
 
 
-def _add_params(built: BuiltNet, layer: Layer, shared: dict[str, _Shared]) -> None:
-    """Number the layer's parameters, join those that are shared by name."""
+def _add_params(
+    built: BuiltNet, layer: Layer, shared: dict[str, _Shared], written_rates: Sequence[float]
+) -> None:
+    """Number the layer's parameters, join those that are shared by name.
+
+    Caffe: whether a gradient is wanted follows from the rates that the prototxt writes (1 where it is silent), so
+        a BatchNorm without `param` blocks counts as learning, although it then sets its rates to 0.
+    """
     specs = layer.param.param
     if len(specs) > len(layer.blobs):
         raise LayerError(
@@ -207,9 +214,8 @@ def _add_params(built: BuiltNet, layer: Layer, shared: dict[str, _Shared]) -> No
             _share_param(built.learnable[known.learnable], known, blob, spec)
             numbers.append(known.learnable)
             owned.append(False)
-    layer.param_propagate_down = [
-        (specs[i].lr_mult if i < len(specs) else 1.0) != 0 for i in range(len(layer.blobs))
-    ]
+    rates = [*written_rates, *(1.0 for _ in layer.blobs)]
+    layer.param_propagate_down = [rate != 0 for rate in rates[: len(layer.blobs)]]
     built.param_ids.append(numbers)
     built.owners.append(owned)
 
@@ -275,6 +281,8 @@ def _prune_backward(built: BuiltNet, graph: Graph) -> None:
                 under_loss.add(name)
             if not step.propagate_down[i]:
                 skipped.add(name)
+        if step.needs_backward and step.layer.ignores_propagate_down:
+            step.propagate_down = [True] * len(step.bottom)
 
 
 def _force_backward(built: BuiltNet, graph: Graph) -> None:

@@ -39,6 +39,7 @@ class BatchNorm(ChannelNorm):
     """
 
     form: BatchNormForm
+    ignores_propagate_down = True  # as Caffe's does: a net's input gets a gradient too
 
     def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.form = form = read_form(self.param.batch_norm_param, self.phase)

@@ -22,6 +22,8 @@ class MVN(Layer):
         from y.
     """
 
+    ignores_propagate_down = True  # as Caffe's does
+
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
         if len(shape) > 4:

@@ -24,6 +24,7 @@ class Scale(Layer):
         gamma has as many values as x, and where nothing stands in front of `axis` and gamma has more than one
         value: so always for a batch of one with axis 1. That spoils iter_size and gammas shared by name. We
             do the same.
+        Where nobody asks for x's gradient, Caffe leaves dy * x there, its work space; we do the same.
         Here x is kept for the backward pass only where a layer works in place over it and gamma's gradient is
         wanted.
     """
@@ -50,6 +51,7 @@ class Scale(Layer):
         gamma = self._gamma(bottom).shape
         self._view: View = fit_view(bottom[0].shape, self._axis, gamma, "gamma")
         outer, channels, _ = self._view
+        self._leaves_products = len(bottom) == 1 and channels != bottom[0].count
         self._replaces = channels == bottom[0].count or (outer == 1 and channels > 1)
         if self._has_beta:
             fit_view(bottom[0].shape, self._axis, self.blobs[-1].shape, "beta")
@@ -87,6 +89,8 @@ class Scale(Layer):
         if propagate_down[0]:
             gamma = self.read(self._gamma(bottom)).reshape(-1)
             ops.scale_backward_input(dy, gamma, self.write_diff(bottom[0]).reshape(view))
+        elif self._leaves_products and self.param_propagate_down[0] and top[0] is not bottom[0]:
+            ops.xp.multiply(dy, self._x(bottom), out=self.write_diff(bottom[0]).reshape(view))
 
     def _x(self, bottom: Sequence[Blob]) -> Array:
         """The bottom's values as forward found them."""
