@@ -360,14 +360,13 @@ cdef unsigned char row_hits(
     const real* x, Py_ssize_t channels, Py_ssize_t label, Py_ssize_t top_k, bint ignores, Py_ssize_t ignored
 ) noexcept nogil:
     """1 where fewer than top_k other classes score at least as high, 0 where not, 2 for an ignored label."""
-    cdef Py_ssize_t c, rivals = 0
+    cdef Py_ssize_t c, rivals = -1  # the class itself; a NaN has no rivals at all
     cdef real score
     if ignores and label == ignored:
         return 2
     score = x[label]
     for c in range(channels):
         rivals += x[c] >= score
-    rivals -= score >= score  # the class itself, unless it is NaN: nothing compares with that
     return rivals < top_k
 
 
@@ -384,7 +383,7 @@ cdef void tile_hits(
         label = class_of(labels[i])
         hits[i] = 2 if ignores and label == ignored else 0
         scores[i] = 0 if hits[i] else x[label * inner + i]
-        rivals[i] = -(scores[i] >= scores[i])
+        rivals[i] = -1
     for c in range(channels):
         for i in range(size):
             rivals[i] += x[c * inner + i] >= scores[i]

@@ -97,6 +97,15 @@ class WrongAtKink(Abs):
     at_0 = 3.0
 
 
+@register_layer("TestWrongWave")
+class WrongWave(Elementwise):
+    def function(self, x):
+        return np.sin(1000 * x)
+
+    def slope(self, x):
+        return 1000.03 * np.cos(1000 * x)
+
+
 @register_layer("TestCounts")
 class Counts(Elementwise):
     """Changes with every forward: its parameter grows, as BatchNorm's statistics do, and takes part."""
@@ -355,6 +364,11 @@ def test_but_no_other_number(exhaustive):
     check = only(check_layer("type: 'TestWrongAtKink'", [SHAPE], inputs=[x], exhaustive=exhaustive))
     assert not check.ok
     assert check.index == (1, 1)
+
+
+def test_strong_curvature_is_not_taken_for_a_kink():
+    x = np.linspace(1e-3, 1.5e-3, 12).reshape(SHAPE)
+    assert not check_layer("type: 'TestWrongWave'", [SHAPE], inputs=[x], step=0.05, exhaustive=True).ok
 
 
 def test_a_kink_within_the_step_is_stepped_around():

@@ -236,6 +236,12 @@ def test_smooth_l1_loss_of_region_detectors_counts_where_it_has_a_weight(rng):
     checked(body + " loss_weight: 1", [a, b, inside, outside])
 
 
+def test_smooth_l1_loss_of_four_bottoms_is_region_detectors(rng):
+    net = one_layer('type: "SmoothL1Loss"', *[(4, 5)] * 4, force_backward=False)
+    run(net, *rng.normal(size=(4, 4, 5)))
+    assert net.loss == 0
+
+
 def test_smooth_l1_loss_gives_its_target_a_gradient_where_that_is_computed(rng):
     body = 'type: "SmoothL1Loss" propagate_down: true propagate_down: true'
     net = one_layer(body, (4, 5), (4, 5), force_backward=False)
