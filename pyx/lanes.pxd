@@ -1,0 +1,3 @@
+cdef extern from "lanes.h" nogil:
+    enum: TILE
+    void end_stream()
