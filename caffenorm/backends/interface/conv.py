@@ -7,21 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 Array = Any  # the device's array: NumPy's or CuPy's
-
-
-class ConvolutionPlan(Protocol):
-    """A convolution's shapes, and what a backend has worked out from them; made by `plan_convolution`.
-
-    Attributes:
-        packed_count: values of the weights as `convolve` wants them.
-        transposed_packed_count: values of the weights as `convolve_transposed` wants them.
-    """
-
-    @property
-    def packed_count(self) -> int: ...
-
-    @property
-    def transposed_packed_count(self) -> int: ...
+ConvolutionPlan = Any  # what `plan_convolution` made
 
 
 class ConvOps(Protocol):
@@ -32,8 +18,8 @@ class ConvOps(Protocol):
     shape of the right count; all of one dtype, float32 or float64, C-contiguous.
 
     y[n, o, p] = sum over c, t of x[n, c, p * stride + t * dilation - pad] * weights[o, c, t], zeros around x;
-    the channels c are those of o's group. There is no flip, as in Caffe and PyTorch. convolve_transposed is its
-    adjoint: its "x" is the larger side, and what it takes as weights is the same array.
+    the channels c are those of o's group. There is no flip, as in Caffe and PyTorch. convolve_transposed is
+    its adjoint: its "x" is the larger side, and what it takes as weights is the same array.
 
     `bias` has a value a channel of the result, `more` is added to it and has its shape, `slope` is that of a
     (leaky) ReLU: result = act(sum + bias + more), act(z) = max(z, 0) + slope * min(z, 0).
@@ -68,6 +54,10 @@ class ConvOps(Protocol):
             pad: zeros before x.
             dilation: from 1 on.
             dtype: of all arrays.
+
+        Returns:
+            an object of the backend's; its `packed_count` and `transposed_packed_count` are the values of the
+            weights as `convolve` and `convolve_transposed` want them.
         """
 
     def pack_weights(
