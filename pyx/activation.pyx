@@ -1,141 +1,95 @@
-# CPU kernels of the activation family: y = f(x) and dx = dy * f'(x), one pass each over whatever arrays are given.
+# CPU kernels of the activation family: functions of single elements, their gradients, and random masks.
 #
-# relu            (leaky): 8 B an element; Caffe's max(x, 0) + slope * min(x, 0)
-# elu, sigmoid, tanh, swish, exp   floats by vector_math.h, doubles by libm; 8 B an element
-# bnll            libm's log1p, an element at a time
-# *_backward      12 B an element; what they read (x or y) is said at each
+# forward     y = f(x): 8 B an element (float); 12 B where y is new memory that is not streamed
+# backward    dx = dy * f'(x), from x or y: 12 B an element
+# mask        y = x * mask, the mask from a counter-based generator, so that it is never stored: 8 B an element
 #
-# All work on flat arrays, which threads share out in blocks: an element's value depends on nothing else, so results are the
-# same for any number of threads. y may be x, dx may be dy.
+# activation_loops.h has the functions, vector_math.h the exponentials among them. All arrays are flat. An element's result
+# depends on nothing but that element (and its index, for mask), so it is the same for any number of threads and any
+# instruction set. Threads share out blocks of BLOCK elements.
 
 from cython.parallel cimport prange
-from libc.math cimport exp as exp_d, log1p as log1p_d, tanh as tanh_d
+from libc.stdint cimport uint32_t, uint64_t
 
 from common cimport real
 from threads cimport threads_for
 
-cdef extern from "vector_math.h" nogil:
-    float fast_exp_f(float x)
-    float fast_tanh_f(float x)
-    float sigmoid_f(float x)
-    double sigmoid_d(double x)
-
-cdef extern from "math.h" nogil:
-    float log1p_f "log1pf" (float x)
+cdef extern from "activation_loops.h" nogil:
+    enum: FORWARD_COUNT, BACKWARD_COUNT, STREAMED_BYTES, MASKED
+    const char* forward_names[]
+    const char* backward_names[]
+    const int forward_costs[]
+    const int backward_costs[]
+    void forward_block(int function, const void* x, void* y, Py_ssize_t n, double a, double b, double c, bint streamed)
+    void backward_block(int function, const void* s, const void* dy, void* dx, Py_ssize_t n, double a, double b, double c,
+                        bint streamed)
+    void mask_block(const void* x, void* y, Py_ssize_t n, uint64_t seed, uint64_t block, uint32_t threshold, double scale)
 
 cdef enum:
-    BLOCK = 16384       # elements that a thread takes at a time: 64 KiB of floats in the first-level cache's reach
-    COST = 16           # elements of cheap work that an exponential counts as, for threads_for
+    BLOCK = 16384       # 64 KiB of floats
+    MASK_COST = 4       # elements of cheap work that a random number counts as
+    CACHE_LINE = 64
 
-cdef enum Function:
-    RELU, ELU, SIGMOID, TANH, SWISH, BNLL, EXP
-
-FUNCTIONS = {
-    "relu": RELU, "elu": ELU, "sigmoid": SIGMOID, "tanh": TANH, "swish": SWISH, "bnll": BNLL, "exp": EXP,
-}
+# The numbers that `forward` and `backward` know functions by.
+FORWARD = {forward_names[i].decode(): i for i in range(FORWARD_COUNT)}
+BACKWARD = {backward_names[i].decode(): i for i in range(BACKWARD_COUNT)}
 
 
-cdef inline real exp_of(real x) noexcept nogil:
-    if real is float:
-        return fast_exp_f(x)
-    else:
-        return exp_d(x)
+cdef Py_ssize_t check_function(int function, int count) except -1:
+    if not 0 <= function < count:
+        raise ValueError(f"there is no function {function}")
+    return 0
 
 
-cdef inline real sigmoid_of(real x) noexcept nogil:
-    if real is float:
-        return sigmoid_f(x)
-    else:
-        return sigmoid_d(x)
+cdef Py_ssize_t check_counts(Py_ssize_t found, Py_ssize_t expected) except -1:
+    if found != expected:
+        raise ValueError(f"arrays of {found} and {expected} values in one call")
+    return 0
 
 
-cdef inline real tanh_of(real x) noexcept nogil:
-    if real is float:
-        return fast_tanh_f(x)
-    else:
-        return tanh_d(x)
-
-
-cdef inline real log1p_of(real x) noexcept nogil:
-    if real is float:
-        return log1p_f(x)
-    else:
-        return log1p_d(x)
-
-
-cdef void forward_block(Function function, const real* x, real* y, Py_ssize_t n, real a, real b) noexcept nogil:
-    """y = f(x); a is the slope, alpha, beta or the factor before x, b what is added to a * x."""
-    cdef Py_ssize_t i
-    if function == RELU:
-        for i in range(n):
-            y[i] = x[i] if x[i] > 0 else a * x[i] + 0  # + 0: no -0
-    elif function == ELU:
-        for i in range(n):
-            y[i] = x[i] if x[i] > 0 else a * (exp_of(x[i]) - 1)
-    elif function == SIGMOID:
-        for i in range(n):
-            y[i] = sigmoid_of(x[i])
-    elif function == TANH:
-        for i in range(n):
-            y[i] = tanh_of(x[i])
-    elif function == SWISH:
-        for i in range(n):
-            y[i] = x[i] * sigmoid_of(a * x[i])
-    elif function == BNLL:
-        for i in range(n):
-            y[i] = x[i] + log1p_of(exp_of(-x[i])) if x[i] > 0 else log1p_of(exp_of(x[i]))
-    else:
-        for i in range(n):
-            y[i] = exp_of(a * x[i] + b)
-
-
-cdef void backward_block(
-    Function function, const real* s, const real* dy, real* dx, Py_ssize_t n, real a, real b
-) noexcept nogil:
-    """dx = dy * f'(x); s is x or y, as the entry point says."""
-    cdef Py_ssize_t i
-    cdef real g
-    if function == RELU:
-        for i in range(n):
-            dx[i] = dy[i] if s[i] > 0 else a * dy[i]
-    elif function == ELU:
-        for i in range(n):
-            dx[i] = dy[i] if s[i] > 0 else dy[i] * (s[i] + a)
-    elif function == SIGMOID:
-        for i in range(n):
-            dx[i] = dy[i] * s[i] * (1 - s[i])
-    elif function == TANH:
-        for i in range(n):
-            dx[i] = dy[i] * (1 - s[i] * s[i])
-    elif function == SWISH:
-        for i in range(n):
-            g = sigmoid_of(a * s[i])
-            dx[i] = dy[i] * (a * s[i] * g * (1 - g) + g)
-    elif function == BNLL:
-        for i in range(n):
-            dx[i] = dy[i] * sigmoid_of(s[i])
-    else:
-        for i in range(n):
-            dx[i] = dy[i] * a * s[i]
-
-
-def forward(int function, const real[::1] x, real[::1] y, double a, double b, int threads):
-    """y = f(x), element by element."""
+def forward(int function, const real[::1] x, real[::1] y, double a, double b, double c, int threads):
+    """y = f(x); y may be x."""
     cdef Py_ssize_t n = x.shape[0], blocks = (n + BLOCK - 1) // BLOCK, k
-    cdef int used = threads_for(n if function == RELU else n * COST, threads)
+    check_function(function, FORWARD_COUNT)
+    check_counts(y.shape[0], n)
     if n == 0:
         return
+    cdef const real* px = &x[0]
+    cdef real* py = &y[0]
+    cdef bint streamed = n * sizeof(real) >= STREAMED_BYTES and px != py and <size_t>py % CACHE_LINE == 0
+    cdef int used = threads_for(n * forward_costs[function], threads)
     for k in prange(blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
-        forward_block[real](<Function>function, &x[k * BLOCK], &y[k * BLOCK], min(BLOCK, n - k * BLOCK), <real>a, <real>b)
+        forward_block(function, px + k * BLOCK, py + k * BLOCK, min(BLOCK, n - k * BLOCK), a, b, c, streamed)
 
 
-def backward(int function, const real[::1] s, const real[::1] dy, real[::1] dx, double a, double b, int threads):
-    """dx = dy * f'(x). s is x for relu, swish and bnll; y for elu (and relu), sigmoid, tanh and exp."""
-    cdef Py_ssize_t n = dy.shape[0], blocks = (n + BLOCK - 1) // BLOCK, k
-    cdef int used = threads_for(n, threads)
+def backward(int function, const real[::1] s, const real[::1] dy, real[::1] dx, double a, double b, double c, int threads):
+    """dx = dy * f'; s is x or y, as the function has it; dx may be dy."""
+    cdef Py_ssize_t n = s.shape[0], blocks = (n + BLOCK - 1) // BLOCK, k
+    check_function(function, BACKWARD_COUNT)
+    check_counts(dy.shape[0], n)
+    check_counts(dx.shape[0], n)
     if n == 0:
         return
+    cdef const real* ps = &s[0]
+    cdef const real* pdy = &dy[0]
+    cdef real* pdx = &dx[0]
+    cdef bint streamed = (
+        n * sizeof(real) >= STREAMED_BYTES and pdx != pdy and pdx != ps and <size_t>pdx % CACHE_LINE == 0
+    )
+    cdef int used = threads_for(n * backward_costs[function], threads)
     for k in prange(blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
-        backward_block[real](
-            <Function>function, &s[k * BLOCK], &dy[k * BLOCK], &dx[k * BLOCK], min(BLOCK, n - k * BLOCK), <real>a, <real>b
-        )
+        backward_block(function, ps + k * BLOCK, pdy + k * BLOCK, pdx + k * BLOCK, min(BLOCK, n - k * BLOCK), a, b, c,
+                       streamed)
+
+
+def mask(const real[::1] x, real[::1] y, uint64_t seed, uint32_t threshold, double scale, int threads):
+    """y = x * scale where the element's random word (of 32 bits) is threshold or more, else x * 0; y may be x."""
+    cdef Py_ssize_t n = x.shape[0], blocks = (n + MASKED - 1) // MASKED, k
+    check_counts(y.shape[0], n)
+    if n == 0:
+        return
+    cdef const real* px = &x[0]
+    cdef real* py = &y[0]
+    cdef int used = threads_for(n * MASK_COST, threads)
+    for k in prange(blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        mask_block(px + k * MASKED, py + k * MASKED, min(MASKED, n - k * MASKED), seed, k, threshold, scale)

@@ -1,181 +1,458 @@
-# CPU kernels of the tensor family.
+# CPU kernels of the tensor family: softmax, several arrays to one, reductions, and moving rows and axes.
 #
-# softmax, softmax_backward   arrays (outer, channels, inner), along the channels. inner == 1: a row at a time; else tiles of TILE
-#                             neighbouring positions, channel by channel. Three passes over a tile, which stays in the cache.
-#                             Floats by vector_math.h, sums in double for floats: at most 3 units in the last place.
-# add_scaled                  y = a * x (first), then y += a * x: 12 B an element
-# add_relu                    y = max(a + b, 0): 12 B an element
-# maximum                     y = max(x, y) with the number of the winner: 16 B an element
+# softmax, softmax_backward   arrays (outer, channels, inner) along the channels; inner == 1: a row at a time, else tiles of
+#                             POSITIONS neighbours. Three passes over what stays in the cache, an exponential an element
+# sum_of, product_of, largest_of   one pass over all operands, 4 B each and 4 B written (float); sum_of streams large sums
+# winner                      dx = dy where that operand won, else 0: 12 B an element
+# reduce, spread              sums over rows, of values, sizes or squares, and their gradient: 4 B and 8 B an element
+# top                         the largest values of (outer, channels, inner) along the channels, and their places: a heap
+#                             of k for each position, O(channels log k)
+# take_rows, add_rows         rows by number: y[i] = x[index[i]], dx[index[i]] += dy[i]
+# copy_columns                some columns of one matrix to some of another: what joins and cuts blobs
+# swap_axes                   (outer, a, b, inner) to (outer, b, a, inner); squares of SQUARE where inner == 1
+# scale_add                   out = scale[row] * x + y: 12 B an element
 #
-# Threads share out whole rows, tiles or blocks; no sum crosses them.
+# tensor_loops.h has the inner loops. Sums are accumulated in double: over lanes within blocks of BLOCK, over blocks in the
+# order of their index; so results are the same for any number of threads and any instruction set.
 
 from cython.parallel cimport prange
-from libc.math cimport exp as exp_d
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from common cimport real
 from threads cimport threads_for
 
-cdef extern from "vector_math.h" nogil:
-    float fast_exp_f(float x)
+cdef extern from "tensor_loops.h" nogil:
+    enum: POSITIONS, SQUARE, STREAMED_BYTES
+    void softmax_row(const void* x, void* y, Py_ssize_t channels)
+    void softmax_columns(const void* x, void* y, Py_ssize_t channels, Py_ssize_t inner, Py_ssize_t n)
+    void softmax_backward_row(const void* y, const void* dy, void* dx, Py_ssize_t channels)
+    void softmax_backward_columns(const void* y, const void* dy, void* dx, Py_ssize_t channels, Py_ssize_t inner, Py_ssize_t n)
+    void sum_block(const void** arrays, const double* weights, Py_ssize_t count, Py_ssize_t at, void* y, Py_ssize_t n,
+                   bint activated, double slope, bint streamed)
+    void product_block(const void** arrays, Py_ssize_t count, Py_ssize_t at, void* y, Py_ssize_t n)
+    void largest_block(const void** arrays, Py_ssize_t count, Py_ssize_t at, void* y, int32_t* winner, Py_ssize_t n)
+    void winner_block(const void* dy, const int32_t* winner, int32_t number, void* dx, Py_ssize_t n)
+    double reduce_block(int operation, const void* x, Py_ssize_t n)
+    void spread_block(int operation, const void* x, double factor, void* dx, Py_ssize_t n)
+    void scale_add_block(double scale, const void* x, const void* y, void* out, Py_ssize_t n)
+    void add_to(const void* source, void* target, Py_ssize_t n)
+    void swap_square(const void* x, void* y, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t x_stride, Py_ssize_t y_stride)
 
 cdef enum:
-    TILE = 256
-    BLOCK = 16384
-    COST = 16           # elements of cheap work that an exponential counts as, for threads_for
+    BLOCK = 16384       # 64 KiB of floats
+    EXP_COST = 8        # elements of cheap work that an exponential counts as
+    HEAP_COST = 8       # and a value that a heap looks at
+    CACHE_LINE = 64
+    COLUMNS = 64        # columns that a thread of add_rows takes at least: no two write one cache line
 
 
-cdef inline real exp_of(real x) noexcept nogil:
-    if real is float:
-        return fast_exp_f(x)
-    else:
-        return exp_d(x)
+cdef inline Py_ssize_t blocks_of(Py_ssize_t count, Py_ssize_t size) noexcept nogil:
+    return (count + size - 1) // size
 
 
-cdef void softmax_row(const real* x, real* y, Py_ssize_t channels) noexcept nogil:
-    cdef Py_ssize_t c
-    cdef real most = x[0], factor
-    cdef double total = 0
-    for c in range(1, channels):
-        if x[c] > most or x[c] != x[c]:
-            most = x[c]
-    for c in range(channels):
-        y[c] = exp_of(<real>(x[c] - most))
-    for c in range(channels):
-        total += y[c]
-    factor = <real>(1 / total)
-    for c in range(channels):
-        y[c] = y[c] * factor
+cdef Py_ssize_t check_counts(Py_ssize_t found, Py_ssize_t expected) except -1:
+    if found != expected:
+        raise ValueError(f"arrays of {found} and {expected} values in one call")
+    return 0
 
 
-cdef void softmax_tile(const real* x, real* y, Py_ssize_t channels, Py_ssize_t inner, Py_ssize_t n) noexcept nogil:
-    """n neighbouring positions, at most TILE."""
-    cdef Py_ssize_t c, i
-    cdef real[TILE] most
-    cdef double[TILE] total
+cdef Py_ssize_t check_index(const int64_t* index, Py_ssize_t n, Py_ssize_t rows) except -1:
+    cdef Py_ssize_t i
     for i in range(n):
-        most[i] = x[i]
-        total[i] = 0
-    for c in range(1, channels):
-        for i in range(n):
-            most[i] = x[c * inner + i] if x[c * inner + i] > most[i] or x[c * inner + i] != x[c * inner + i] else most[i]
-    for c in range(channels):
-        for i in range(n):
-            y[c * inner + i] = exp_of(<real>(x[c * inner + i] - most[i]))
-        for i in range(n):
-            total[i] += y[c * inner + i]
-    for i in range(n):
-        most[i] = <real>(1 / total[i])
-    for c in range(channels):
-        for i in range(n):
-            y[c * inner + i] = y[c * inner + i] * most[i]
+        if index[i] < 0 or index[i] >= rows:
+            raise IndexError(f"row {index[i]} at place {i}, of {rows} rows")
+    return 0
+
+
+# ---- softmax -----------------------------------------------------------------------------------------------
 
 
 def softmax(const real[:, :, ::1] x, real[:, :, ::1] y, int threads):
     """y = exp(x - max x) / sum, along axis 1; y may be x."""
-    cdef Py_ssize_t outer = x.shape[0], channels = x.shape[1], inner = x.shape[2], tiles = (inner + TILE - 1) // TILE, k, o, t
-    cdef int used = threads_for(outer * channels * inner * COST, threads)
+    cdef Py_ssize_t outer = x.shape[0], channels = x.shape[1], inner = x.shape[2]
+    cdef Py_ssize_t tiles = blocks_of(inner, POSITIONS), k, at
+    check_counts(y.shape[0] * y.shape[1] * y.shape[2], outer * channels * inner)
     if outer * channels * inner == 0:
         return
+    cdef const real* px = &x[0, 0, 0]
+    cdef real* py = &y[0, 0, 0]
+    cdef int used = threads_for(outer * channels * inner * EXP_COST, threads)
     if inner == 1:
-        for o in prange(outer, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
-            softmax_row[real](&x[o, 0, 0], &y[o, 0, 0], channels)
-        return
-    for k in prange(outer * tiles, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
-        o = k // tiles
-        t = k % tiles * TILE
-        softmax_tile[real](&x[o, 0, t], &y[o, 0, t], channels, inner, min(TILE, inner - t))
-
-
-cdef void softmax_backward_tile(
-    const real* y, const real* dy, real* dx, Py_ssize_t channels, Py_ssize_t inner, Py_ssize_t n
-) noexcept nogil:
-    cdef Py_ssize_t c, i
-    cdef double[TILE] dot
-    for i in range(n):
-        dot[i] = 0
-    for c in range(channels):
-        for i in range(n):
-            dot[i] += <double>y[c * inner + i] * dy[c * inner + i]
-    for c in range(channels):
-        for i in range(n):
-            dx[c * inner + i] = <real>(y[c * inner + i] * (dy[c * inner + i] - <real>dot[i]))
+        for k in prange(outer, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+            softmax_row(px + k * channels, py + k * channels, channels)
+    else:
+        for k in prange(outer * tiles, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+            at = k // tiles * channels * inner + k % tiles * POSITIONS
+            softmax_columns(px + at, py + at, channels, inner, min(POSITIONS, inner - k % tiles * POSITIONS))
 
 
 def softmax_backward(const real[:, :, ::1] y, const real[:, :, ::1] dy, real[:, :, ::1] dx, int threads):
-    """dx = y * (dy - sum of y * dy), along axis 1; dx may be dy."""
-    cdef Py_ssize_t outer = y.shape[0], channels = y.shape[1], inner = y.shape[2], tiles = (inner + TILE - 1) // TILE, k, o, t
-    cdef int used = threads_for(outer * channels * inner * 2, threads)
+    """dx = (dy - sum of y * dy) * y, along axis 1; dx may be dy."""
+    cdef Py_ssize_t outer = y.shape[0], channels = y.shape[1], inner = y.shape[2]
+    cdef Py_ssize_t tiles = blocks_of(inner, POSITIONS), k, at
+    check_counts(dy.shape[0] * dy.shape[1] * dy.shape[2], outer * channels * inner)
+    check_counts(dx.shape[0] * dx.shape[1] * dx.shape[2], outer * channels * inner)
     if outer * channels * inner == 0:
         return
-    for k in prange(outer * tiles, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
-        o = k // tiles
-        t = k % tiles * TILE
-        softmax_backward_tile[real](&y[o, 0, t], &dy[o, 0, t], &dx[o, 0, t], channels, inner, min(TILE, inner - t))
-
-
-cdef void scaled_block(const real* x, real* y, Py_ssize_t n, real a, bint first) noexcept nogil:
-    cdef Py_ssize_t i
-    if first:
-        for i in range(n):
-            y[i] = a * x[i]
+    cdef const real* py = &y[0, 0, 0]
+    cdef const real* pdy = &dy[0, 0, 0]
+    cdef real* pdx = &dx[0, 0, 0]
+    cdef int used = threads_for(outer * channels * inner * 2, threads)
+    if inner == 1:
+        for k in prange(outer, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+            softmax_backward_row(py + k * channels, pdy + k * channels, pdx + k * channels, channels)
     else:
-        for i in range(n):
-            y[i] = y[i] + a * x[i]
+        for k in prange(outer * tiles, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+            at = k // tiles * channels * inner + k % tiles * POSITIONS
+            softmax_backward_columns(py + at, pdy + at, pdx + at, channels, inner,
+                                     min(POSITIONS, inner - k % tiles * POSITIONS))
 
 
-def add_scaled(const real[::1] x, double a, real[::1] y, bint first, int threads):
-    """y = a * x where `first`, else y += a * x."""
-    cdef Py_ssize_t n = x.shape[0], blocks = (n + BLOCK - 1) // BLOCK, k
-    cdef int used = threads_for(n, threads)
+# ---- several arrays to one ---------------------------------------------------------------------------------
+
+
+cdef class Operands:
+    """The addresses of flat arrays of one length and dtype, with a weight for each."""
+
+    cdef const void** arrays
+    cdef double* weights
+    cdef Py_ssize_t count
+    cdef list kept
+
+    def __cinit__(self, Py_ssize_t count):
+        self.count = count
+        self.kept = []
+        self.arrays = <const void**>malloc((count + 1) * sizeof(void*))
+        self.weights = <double*>malloc((count + 1) * sizeof(double))
+        if self.arrays == NULL or self.weights == NULL:
+            raise MemoryError("no memory for the addresses of operands")
+
+    def __dealloc__(self):
+        free(self.arrays)
+        free(self.weights)
+
+
+cdef Operands operands(list arrays, real[::1] like):
+    """The operands, each as long as `like`, with weights of 1."""
+    cdef Operands found = Operands(len(arrays))
+    cdef const real[::1] view
+    cdef Py_ssize_t k
+    if not arrays:
+        raise ValueError("no operands")
+    for k in range(found.count):
+        view = arrays[k]
+        check_counts(view.shape[0], like.shape[0])
+        found.kept.append(arrays[k])
+        found.arrays[k] = &view[0] if view.shape[0] else NULL
+        found.weights[k] = 1
+    return found
+
+
+def sum_of(list arrays, weights, real[::1] y, bint activated, double slope, int threads):
+    """y = sum of weights[k] * arrays[k], then (leaky) ReLU where `activated`; y may be any of the arrays."""
+    cdef Operands given = operands(arrays, y)
+    cdef Py_ssize_t n = y.shape[0], blocks = blocks_of(n, BLOCK), k, at
+    if weights is not None:
+        check_counts(len(weights), given.count)
+        for k in range(given.count):
+            given.weights[k] = weights[k]
     if n == 0:
         return
+    cdef const void** addresses = given.arrays
+    cdef const double* factors = given.weights
+    cdef Py_ssize_t count = given.count
+    cdef real* py = &y[0]
+    cdef bint streamed = n * sizeof(real) >= STREAMED_BYTES and <size_t>py % CACHE_LINE == 0
+    for k in range(count):
+        if addresses[k] == <const void*>py:
+            streamed = False
+    cdef int used = threads_for(n * count, threads)
     for k in prange(blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
-        scaled_block[real](&x[k * BLOCK], &y[k * BLOCK], min(BLOCK, n - k * BLOCK), <real>a, first)
+        at = k * BLOCK
+        sum_block(addresses, factors, count, at, py + at, min(BLOCK, n - at), activated, slope, streamed)
 
 
-cdef void sum_block(const real* a, const real* b, real* y, Py_ssize_t n, bint relu) noexcept nogil:
-    cdef Py_ssize_t i
-    if relu:
-        for i in range(n):
-            y[i] = a[i] + b[i]
-            y[i] = <real>0 if y[i] <= 0 else y[i]
-    else:
-        for i in range(n):
-            y[i] = a[i] + b[i]
-
-
-def add(const real[::1] a, const real[::1] b, real[::1] y, bint relu, int threads):
-    """y = a + b, or max(a + b, 0)."""
-    cdef Py_ssize_t n = a.shape[0], blocks = (n + BLOCK - 1) // BLOCK, k
-    cdef int used = threads_for(n, threads)
+def product_of(list arrays, real[::1] y, int threads):
+    """y = product of the arrays, from the first on; y may be any of them."""
+    cdef Operands given = operands(arrays, y)
+    cdef Py_ssize_t n = y.shape[0], blocks = blocks_of(n, BLOCK), k, at, count = given.count
     if n == 0:
         return
+    cdef const void** addresses = given.arrays
+    cdef real* py = &y[0]
+    cdef int used = threads_for(n * count, threads)
     for k in prange(blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
-        sum_block[real](&a[k * BLOCK], &b[k * BLOCK], &y[k * BLOCK], min(BLOCK, n - k * BLOCK), relu)
+        at = k * BLOCK
+        product_block(addresses, count, at, py + at, min(BLOCK, n - at))
 
 
-cdef void maximum_block(
-    const real* x, real* y, int* winner, Py_ssize_t n, int number
-) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef bint wins
-    if number == 1:
-        for i in range(n):
-            wins = not (y[i] > x[i])
-            y[i] = x[i] if wins else y[i]
-            winner[i] = 1 if wins else 0
-    else:
-        for i in range(n):
-            wins = x[i] > y[i]
-            y[i] = x[i] if wins else y[i]
-            winner[i] = number if wins else winner[i]
-
-
-def maximum(const real[::1] x, real[::1] y, int[::1] winner, int number, int threads):
-    """y = max(x, y), and winner = number where x wins: bottom 1 also on a tie, later ones only when larger."""
-    cdef Py_ssize_t n = x.shape[0], blocks = (n + BLOCK - 1) // BLOCK, k
-    cdef int used = threads_for(n, threads)
+def largest_of(list arrays, real[::1] y, int32_t[::1] winner, int threads):
+    """y = largest of the arrays, and whose it is (None: not wanted); y may be any of the arrays."""
+    cdef Operands given = operands(arrays, y)
+    cdef Py_ssize_t n = y.shape[0], blocks = blocks_of(n, BLOCK), k, at, count = given.count
+    cdef int32_t* won = NULL
+    if winner is not None:
+        check_counts(winner.shape[0], n)
     if n == 0:
         return
+    if winner is not None:
+        won = &winner[0]
+    cdef const void** addresses = given.arrays
+    cdef real* py = &y[0]
+    cdef int used = threads_for(n * count, threads)
     for k in prange(blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
-        maximum_block[real](&x[k * BLOCK], &y[k * BLOCK], &winner[k * BLOCK], min(BLOCK, n - k * BLOCK), number)
+        at = k * BLOCK
+        largest_block(addresses, count, at, py + at, NULL if won == NULL else won + at, min(BLOCK, n - at))
+
+
+def winner(const real[::1] dy, const int32_t[::1] won, int number, real[::1] dx, int threads):
+    """dx = dy where `won` is `number`, else 0; dx may be dy."""
+    cdef Py_ssize_t n = dy.shape[0], blocks = blocks_of(n, BLOCK), k, at
+    check_counts(won.shape[0], n)
+    check_counts(dx.shape[0], n)
+    if n == 0:
+        return
+    cdef const real* pdy = &dy[0]
+    cdef const int32_t* pw = &won[0]
+    cdef real* pdx = &dx[0]
+    cdef int used = threads_for(n, threads)
+    for k in prange(blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        at = k * BLOCK
+        winner_block(pdy + at, pw + at, number, pdx + at, min(BLOCK, n - at))
+
+
+# ---- reductions --------------------------------------------------------------------------------------------
+
+
+def reduce(int operation, const real[:, ::1] x, real[::1] y, double factor, int threads):
+    """y[row] = factor * the sum of the row's values (operation 0), sizes (1) or squares (2)."""
+    cdef Py_ssize_t rows = x.shape[0], size = x.shape[1], row, k
+    cdef Py_ssize_t blocks = blocks_of(size, BLOCK)
+    check_counts(y.shape[0], rows)
+    if rows == 0:
+        return
+    if size == 0:
+        for row in range(rows):
+            y[row] = <real>(factor * 0)
+        return
+    cdef const real* px = &x[0, 0]
+    cdef double total
+    cdef double* parts = <double*>malloc(rows * blocks * sizeof(double))
+    if parts == NULL:
+        raise MemoryError("no memory for partial sums")
+    cdef int used = threads_for(rows * size, threads)
+    for k in prange(rows * blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        parts[k] = reduce_block(operation, px + k // blocks * size + k % blocks * BLOCK, min(BLOCK, size - k % blocks * BLOCK))
+    for row in range(rows):
+        total = 0
+        for k in range(blocks):
+            total += parts[row * blocks + k]
+        y[row] = <real>(factor * total)
+    free(parts)
+
+
+def spread(int operation, const real[:, ::1] x, const real[::1] dy, real[:, ::1] dx, double factor, int threads):
+    """dx[row] = factor * dy[row] * the derivative of `reduce`."""
+    cdef Py_ssize_t rows = dx.shape[0], size = dx.shape[1], k, at
+    cdef Py_ssize_t blocks = blocks_of(size, BLOCK)
+    check_counts(x.shape[0] * x.shape[1], rows * size)
+    check_counts(dy.shape[0], rows)
+    if rows * size == 0:
+        return
+    cdef const real* px = &x[0, 0]
+    cdef const real* pdy = &dy[0]
+    cdef real* pdx = &dx[0, 0]
+    cdef int used = threads_for(rows * size, threads)
+    for k in prange(rows * blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        at = k // blocks * size + k % blocks * BLOCK
+        spread_block(operation, px + at, factor * pdy[k // blocks], pdx + at, min(BLOCK, size - k % blocks * BLOCK))
+
+
+# ---- the largest values ------------------------------------------------------------------------------------
+
+
+cdef inline bint goes_before(real a, Py_ssize_t i, real b, Py_ssize_t j, bint smallest) noexcept nogil:
+    """Whether value a at i is listed before b at j. A NaN comes first; of equal ones the later, or the earlier of smallest."""
+    if a != a or b != b:
+        return a != a and (b == b or i > j)
+    if smallest:
+        return a < b or (a == b and i < j)
+    return a > b or (a == b and i > j)
+
+
+cdef void sink(const real* x, Py_ssize_t stride, Py_ssize_t* heap, Py_ssize_t k, Py_ssize_t at, bint smallest) noexcept nogil:
+    """Lets the entry at `at` sink in a heap that has at its root the one to be listed last."""
+    cdef Py_ssize_t child, moved = heap[at]
+    while 2 * at + 1 < k:
+        child = 2 * at + 1
+        if child + 1 < k and goes_before(x[heap[child] * stride], heap[child], x[heap[child + 1] * stride], heap[child + 1],
+                                         smallest):
+            child += 1
+        if not goes_before(x[moved * stride], moved, x[heap[child] * stride], heap[child], smallest):
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = moved
+
+
+cdef void top_of(const real* x, Py_ssize_t size, Py_ssize_t stride, Py_ssize_t* heap, Py_ssize_t k, bint smallest) noexcept nogil:
+    """heap = the places of the k values that come first, in order."""
+    cdef Py_ssize_t i, last
+    for i in range(k):
+        heap[i] = i
+    for i in range(k // 2 - 1, -1, -1):
+        sink(x, stride, heap, k, i, smallest)
+    for i in range(k, size):
+        if goes_before(x[i * stride], i, x[heap[0] * stride], heap[0], smallest):
+            heap[0] = i
+            sink(x, stride, heap, k, 0, smallest)
+    for i in range(k - 1, 0, -1):
+        last = heap[0]
+        heap[0] = heap[i]
+        heap[i] = last
+        sink(x, stride, heap, i, 0, smallest)
+
+
+def top(const real[:, :, ::1] x, real[:, :, ::1] places, real[:, :, ::1] values, bint smallest, int threads):
+    """places (outer, k, inner) = where the largest (or smallest) values along axis 1 are, values = what they are.
+
+    Either may be None.
+    """
+    cdef Py_ssize_t outer = x.shape[0], size = x.shape[1], inner = x.shape[2], k, p, o, i, j, at
+    if places is None and values is None:
+        return
+    k = places.shape[1] if places is not None else values.shape[1]
+    if not 1 <= k <= size:
+        raise ValueError(f"{k} of {size} values")
+    if places is not None:
+        check_counts(places.shape[0] * places.shape[1] * places.shape[2], outer * k * inner)
+    if values is not None:
+        check_counts(values.shape[0] * values.shape[1] * values.shape[2], outer * k * inner)
+    if outer * inner == 0:
+        return
+    cdef const real* px = &x[0, 0, 0]
+    cdef real* pp = NULL
+    cdef real* pv = NULL
+    if places is not None:
+        pp = &places[0, 0, 0]
+    if values is not None:
+        pv = &values[0, 0, 0]
+    cdef int used = threads_for(outer * size * inner * HEAP_COST, threads)
+    cdef Py_ssize_t* heaps = <Py_ssize_t*>malloc(outer * inner * k * sizeof(Py_ssize_t))
+    if heaps == NULL:
+        raise MemoryError("no memory for the places of the largest values")
+    for p in prange(outer * inner, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        top_of(px + p // inner * size * inner + p % inner, size, inner, heaps + p * k, k, smallest)
+    for p in range(outer * inner):
+        o = p // inner
+        i = p % inner
+        for j in range(k):
+            at = (o * k + j) * inner + i
+            if pp != NULL:
+                pp[at] = <real>heaps[p * k + j]
+            if pv != NULL:
+                pv[at] = px[(o * size + heaps[p * k + j]) * inner + i]
+    free(heaps)
+
+
+# ---- rows, columns, axes -----------------------------------------------------------------------------------
+
+
+def take_rows(const real[:, ::1] x, const int64_t[::1] index, real[:, ::1] y, int threads):
+    """y[i] = x[index[i]]."""
+    cdef Py_ssize_t n = index.shape[0], size = x.shape[1], i
+    check_counts(y.shape[0] * y.shape[1], n * size)
+    if n == 0:
+        return
+    check_index(&index[0], n, x.shape[0])
+    if size == 0:
+        return
+    cdef const real* px = &x[0, 0]
+    cdef const int64_t* pi = &index[0]
+    cdef real* py = &y[0, 0]
+    cdef int used = threads_for(n * size, threads)
+    for i in prange(n, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        memcpy(py + i * size, px + pi[i] * size, size * sizeof(real))
+
+
+def add_rows(const real[:, ::1] dy, const int64_t[::1] index, real[:, ::1] dx, int threads):
+    """dx[index[i]] += dy[i], in the order of i; threads share the columns."""
+    cdef Py_ssize_t n = index.shape[0], size = dx.shape[1], i, part, parts, first, count
+    check_counts(dy.shape[0] * dy.shape[1], n * size)
+    if n == 0:
+        return
+    check_index(&index[0], n, dx.shape[0])
+    if size == 0:
+        return
+    cdef const real* pdy = &dy[0, 0]
+    cdef const int64_t* pi = &index[0]
+    cdef real* pdx = &dx[0, 0]
+    cdef int used = threads_for(n * size, threads)
+    parts = min(used, blocks_of(size, COLUMNS))
+    for part in prange(parts, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        first = size * part // parts
+        count = size * (part + 1) // parts - first
+        for i in range(n):
+            add_to(pdy + i * size + first, pdx + pi[i] * size + first, count)
+
+
+def copy_columns(const real[:, ::1] x, Py_ssize_t x_first, real[:, ::1] y, Py_ssize_t y_first, Py_ssize_t count, int threads):
+    """y[:, y_first : y_first + count] = x[:, x_first : x_first + count]."""
+    cdef Py_ssize_t rows = x.shape[0], blocks = blocks_of(count, BLOCK), k, at, x_size = x.shape[1], y_size = y.shape[1]
+    check_counts(y.shape[0], rows)
+    if x_first < 0 or y_first < 0 or count < 0 or x_first + count > x_size or y_first + count > y_size:
+        raise ValueError(f"{count} columns from {x_first} of {x_size}, to {y_first} of {y_size}")
+    if rows * count == 0:
+        return
+    cdef const real* px = &x[0, 0] + x_first
+    cdef real* py = &y[0, 0] + y_first
+    cdef int used = threads_for(rows * count, threads)
+    for k in prange(rows * blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        at = k % blocks * BLOCK
+        memcpy(py + k // blocks * y_size + at, px + k // blocks * x_size + at, min(BLOCK, count - at) * sizeof(real))
+
+
+cdef void swap_rows(const real* x, real* y, Py_ssize_t a, Py_ssize_t b, Py_ssize_t first, Py_ssize_t inner) noexcept nogil:
+    """The rows first to first + SQUARE of a matrix (a, b) to columns."""
+    cdef Py_ssize_t rows = min(SQUARE, a - first), column, i
+    if inner == 1:
+        for i in range(blocks_of(b, SQUARE)):
+            column = i * SQUARE
+            swap_square(x + first * b + column, y + column * a + first, rows, min(SQUARE, b - column), b, a)
+        return
+    for i in range(first, first + rows):
+        for column in range(b):
+            memcpy(y + (column * a + i) * inner, x + (i * b + column) * inner, inner * sizeof(real))
+
+
+def swap_axes(const real[:, :, :, ::1] x, real[:, :, :, ::1] y, int threads):
+    """y (outer, b, a, inner) = x (outer, a, b, inner) with its middle axes exchanged."""
+    cdef Py_ssize_t outer = x.shape[0], a = x.shape[1], b = x.shape[2], inner = x.shape[3], strips = blocks_of(a, SQUARE), k
+    check_counts(y.shape[0] * y.shape[1] * y.shape[2] * y.shape[3], outer * a * b * inner)
+    if outer * a * b * inner == 0:
+        return
+    cdef const real* px = &x[0, 0, 0, 0]
+    cdef real* py = &y[0, 0, 0, 0]
+    cdef int used = threads_for(outer * a * b * inner, threads)
+    for k in prange(outer * strips, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        swap_rows(px + k // strips * a * b * inner, py + k // strips * a * b * inner, a, b, k % strips * SQUARE, inner)
+
+
+def scale_add(const real[::1] scale, const real[:, ::1] x, const real[:, ::1] y, real[:, ::1] out, int threads):
+    """out[row] = scale[row] * x[row] + y[row]; out may be x or y."""
+    cdef Py_ssize_t rows = x.shape[0], size = x.shape[1], blocks = blocks_of(size, BLOCK), k, at
+    check_counts(scale.shape[0], rows)
+    check_counts(y.shape[0] * y.shape[1], rows * size)
+    check_counts(out.shape[0] * out.shape[1], rows * size)
+    if rows * size == 0:
+        return
+    cdef const real* ps = &scale[0]
+    cdef const real* px = &x[0, 0]
+    cdef const real* py = &y[0, 0]
+    cdef real* po = &out[0, 0]
+    cdef int used = threads_for(rows * size, threads)
+    for k in prange(rows * blocks, nogil=True, num_threads=used, use_threads_if=used > 1, schedule="static"):
+        at = k // blocks * size + k % blocks * BLOCK
+        scale_add_block(ps[k // blocks], px + at, py + at, po + at, min(BLOCK, size - k % blocks * BLOCK))

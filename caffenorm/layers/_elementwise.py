@@ -12,9 +12,8 @@ from caffenorm.synced import Array
 class Elementwise(Layer):
     """y = f(x), element by element, with a gradient that is computed from x, or from y.
 
-    A subclass says `reads_x` (else its gradient reads y), `compute(x, y)` and `gradient(s, dy, dx)`, where s
-    is x or y.
-    In place, where x is overwritten, a gradient that reads x gets a private copy.
+    A subclass says `reads_x` (else its gradient reads y), `compute(x, y)`, and `gradient(s, dy, dx)`, where s
+    is x or y. What it reads is copied in forward only if somebody works over it before backward.
     """
 
     reads_x = False
@@ -30,19 +29,24 @@ class Elementwise(Layer):
         """dx = dy * f'(x); dx may be dy."""
         raise TypeError(f"{type(self).__name__} must define gradient(self, s, dy, dx)")
 
+    def gradient_reads_x(self) -> bool:
+        """Whether the gradient is computed from x in this net; asked in forward and backward."""
+        return self.reads_x
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = self.read(bottom[0])
-        if self.needs_backward and self.reads_x and not self.keeps_bottom(0):
+        keeps = self.needs_backward
+        if keeps and not self.keeps_bottom(0) and self.gradient_reads_x():
             self.ops.xp.copyto(self.scratch("x", x.shape), x)
         y = self.write(top[0])
         self.compute(x, y)
-        if self.needs_backward and not self.reads_x and not self.keeps_top(0):
+        if keeps and not self.keeps_top(0) and not self.gradient_reads_x():
             self.ops.xp.copyto(self.scratch("y", y.shape), y)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
-        if self.reads_x:
+        if self.gradient_reads_x():
             s = self.read(bottom[0]) if self.keeps_bottom(0) else self.scratch("x", bottom[0].shape)
         else:
             s = self.read(top[0]) if self.keeps_top(0) else self.scratch("y", top[0].shape)

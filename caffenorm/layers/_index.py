@@ -1,4 +1,4 @@
-"""Whole numbers that come in a blob of floats."""
+"""Rows of arrays, and whole numbers that come in a blob of floats and name them."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def checked_index(xp: Any, values: Array, limit: int, what: str) -> Array:  # An
         place = int(xp.argmax(outside))
         raise ShapeError(f"{what} {place} is {float(flat[place]):g}, and must lie between 0 and {limit - 1}")
     return index
+
+
+def rows_of(array: Array) -> Array:
+    """The array as (rows, size): axis 0, and all others. It must not be empty."""
+    return array.reshape(len(array), -1)

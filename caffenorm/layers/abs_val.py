@@ -19,9 +19,7 @@ class AbsVal(Elementwise):
     reads_x = True
 
     def compute(self, x: Array, y: Array) -> None:
-        self.ops.xp.abs(x, out=y)
+        self.ops.activate("abs", x, y)
 
     def gradient(self, s: Array, dy: Array, dx: Array) -> None:
-        sign = self.scratch("sign", s.shape)
-        self.ops.xp.sign(s, out=sign)
-        self.ops.xp.multiply(sign, dy, out=dx)
+        self.ops.activate_backward("abs", s, dy, dx)

@@ -31,10 +31,10 @@ class Axpy(Layer):
         top[0].reshape(x)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        a, x = self.read(bottom[0]).reshape(-1), self.read(bottom[1]).reshape(self._view)
-        out = self.write(top[0]).reshape(self._view)
-        self.ops.scale_channels(x, a, out)
-        self.ops.xp.add(out, self.read(bottom[2]).reshape(self._view), out=out)
+        rows = self._view[1:]
+        a, x, y = (self.read(blob) for blob in bottom)
+        out = self.write(top[0])
+        self.ops.scale_add(a.reshape(-1), x.reshape(rows), y.reshape(rows), out.reshape(rows))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = self.read_diff(top[0]).reshape(self._view)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from caffenorm.blob import Blob
 from caffenorm.errors import LayerError, ShapeError
 from caffenorm.layer import Layer, register_layer
-from caffenorm.layers._index import checked_index
+from caffenorm.layers._index import checked_index, rows_of
 
 
 @register_layer("BatchReindex")
@@ -28,23 +28,18 @@ class BatchReindex(Layer):
             raise ShapeError(f"bottom 1 lists rows, and needs one axis; it has shape {list(bottom[1].shape)}")
         if not bottom[0].shape:
             raise ShapeError("bottom 0 has no axes, so there are no rows to pick")
-        rows = bottom[0].shape[0]
-        self._size = bottom[0].count // rows if rows else 0
         top[0].reshape((bottom[1].count, *bottom[0].shape[1:]))
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._index = checked_index(self.ops.xp, self.read(bottom[1]), bottom[0].shape[0], "row number")
         if top[0].count:
-            x, y = self.read(bottom[0]).reshape(-1, self._size), self.write(top[0]).reshape(-1, self._size)
-            self.ops.take_rows(x, self._index, y)
+            self.ops.take_rows(rows_of(self.read(bottom[0])), self._index, rows_of(self.write(top[0])))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[1]:
             raise LayerError("has no gradient for its row numbers")
         if propagate_down[0]:
             dx = self.write_diff(bottom[0])
-            dx[...] = 0
+            dx.fill(0)
             if top[0].count:
-                self.ops.add_rows(
-                    self.read_diff(top[0]).reshape(-1, self._size), self._index, dx.reshape(-1, self._size)
-                )
+                self.ops.add_rows(rows_of(self.read_diff(top[0])), self._index, rows_of(dx))

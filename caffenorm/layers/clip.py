@@ -32,12 +32,7 @@ class Clip(Elementwise):
         self._least, self._most = param.min, param.max
 
     def compute(self, x: Array, y: Array) -> None:
-        self.ops.xp.clip(x, self.dtype.type(self._least), self.dtype.type(self._most), out=y)
+        self.ops.activate("clip", x, y, self._least, self._most)
 
     def gradient(self, s: Array, dy: Array, dx: Array) -> None:
-        xp = self.ops.xp
-        inside, below = self.scratch("inside", s.shape, bool), self.scratch("below", s.shape, bool)
-        xp.greater_equal(s, self.dtype.type(self._least), out=inside)
-        xp.less_equal(s, self.dtype.type(self._most), out=below)
-        xp.logical_and(inside, below, out=inside)
-        xp.multiply(dy, inside, out=dx)
+        self.ops.activate_backward("clip", s, dy, dx, self._least, self._most)

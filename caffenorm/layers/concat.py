@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from caffenorm.blob import Blob
@@ -32,21 +33,17 @@ class Concat(Layer):
             axis = canonical_axis(param.concat_dim, len(shape), "concat_dim")
         else:
             axis = canonical_axis(param.axis, len(shape))
+        before, after = shape[:axis], shape[axis + 1 :]
         for i, blob in enumerate(bottom):
-            if len(blob.shape) != len(shape) or (*blob.shape[:axis], *blob.shape[axis + 1 :]) != (
-                *shape[:axis],
-                *shape[axis + 1 :],
-            ):
+            like = blob.shape[axis : axis + 1]
+            if blob.shape != (*before, *like, *after):
                 raise ShapeError(
-                    f"bottom {i} has shape {list(blob.shape)}, bottom 0 has {list(shape)}; they may differ on axis {axis} only"
+                    f"bottom {i} has shape {list(blob.shape)}, bottom 0 has {list(shape)}; "
+                    f"they may differ on axis {axis} only"
                 )
-        sizes = [blob.shape[axis] for blob in bottom]
-        top[0].reshape((*shape[:axis], sum(sizes), *shape[axis + 1 :]))
-        self._parts: list[tuple[slice, ...]] = []
-        start = 0
-        for size in sizes:
-            self._parts.append((*(slice(None),) * axis, slice(start, start + size)))
-            start += size
+        top[0].reshape((*before, sum(blob.shape[axis] for blob in bottom), *after))
+        self._rows = math.prod(before)
+        self._columns = [blob.shape[axis] * math.prod(after) for blob in bottom]
         if len(bottom) == 1:
             top[0].share_data(bottom[0])
             top[0].share_diff(bottom[0])
@@ -54,14 +51,18 @@ class Concat(Layer):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(bottom) == 1:
             return
-        y = self.write(top[0])
-        for part, blob in zip(self._parts, bottom, strict=True):
-            y[part] = self.read(blob)
+        y, first = self.write(top[0]).reshape(self._rows, sum(self._columns)), 0
+        for blob, count in zip(bottom, self._columns, strict=True):
+            x = self.read(blob).reshape(self._rows, count)
+            self.ops.copy_columns(x, 0, y, first, count)
+            first += count
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if len(bottom) == 1:
             return
-        dy = self.read_diff(top[0])
-        for part, wanted, blob in zip(self._parts, propagate_down, bottom, strict=True):
+        dy, first = self.read_diff(top[0]).reshape(self._rows, sum(self._columns)), 0
+        for blob, count, wanted in zip(bottom, self._columns, propagate_down, strict=True):
             if wanted:
-                self.write_diff(blob)[...] = dy[part]
+                dx = self.write_diff(blob).reshape(self._rows, count)
+                self.ops.copy_columns(dy, first, dx, 0, count)
+            first += count

@@ -14,13 +14,17 @@ class Crop(Layer):
     """Bottom 0 cut to bottom 1's sizes, from axis on, beginning at offset.
 
     Shape: the top has bottom 0's sizes before `axis` and bottom 1's from there on.
-    Raises: LayerError for another number of offsets than one, or one an axis. ShapeError if the cut lies
-        outside.
+    Raises: LayerError for another number of offsets than one, or one an axis, and for a fork's `dimsize`.
+        ShapeError if the cut lies outside.
     Caffe: the gradient is 0 outside the cut; bottom 1 gets none.
     """
 
     num_bottoms = 2
     in_place_ok = False
+
+    def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if self.param.crop_param.dimsize:
+            raise LayerError("dimsize of a fork is not supported; bottom 1 says the sizes")
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param, shape, like = self.param.crop_param, bottom[0].shape, bottom[1].shape

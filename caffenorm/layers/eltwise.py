@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from caffenorm import schema
 from caffenorm.blob import Blob
 from caffenorm.errors import LayerError, ShapeError
@@ -11,6 +13,7 @@ from caffenorm.layer import Layer, register_layer
 from caffenorm.synced import Array
 
 _Operation = schema.EltwiseParameter
+_SUPPORTED = {_Operation.PROD, _Operation.SUM, _Operation.MAX}
 
 
 @register_layer("Eltwise")
@@ -18,12 +21,12 @@ class Eltwise(Layer):
     """SUM: y = sum of coeff[i] * x[i]. PROD: y = product of x[i]. MAX: y = largest of x[i].
 
     Shape: all bottoms and the top have one shape; nothing is broadcast.
-    Raises: ShapeError for different shapes. LayerError for coeff with PROD, or another number of coeff than
-        bottoms.
+    Raises: ShapeError for different shapes. LayerError for coeff with PROD, another number of coeff than
+        bottoms, and for operations and a `coeff_blob` of forks.
     Caffe: MAX takes the second of two equal bottoms, and a later one only where it is larger; the gradient
-        goes to the one that is taken.
-        The gradient of PROD is the product of the others, or y / x with `stable_prod_grad: false` (NaN where
-        x is 0).
+        goes to the one that is taken. The gradient of PROD is the product of the others, or y / x with
+        `stable_prod_grad: false` (NaN where x is 0). In place Caffe computes something else; here it is
+        refused.
     """
 
     num_bottoms = (2, None)
@@ -32,19 +35,25 @@ class Eltwise(Layer):
     def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.param.eltwise_param
         self._operation = param.operation
+        if param.operation not in _SUPPORTED:
+            name = _Operation.EltwiseOp.Name(param.operation)
+            raise LayerError(f"operation {name} of a fork is not supported; SUM, PROD and MAX are")
+        if param.coeff_blob:
+            raise LayerError("coeff_blob of a fork is not supported; coeff gives fixed coefficients")
         if param.coeff and len(param.coeff) != len(bottom):
             raise LayerError(
                 f"has {len(param.coeff)} coeff for {len(bottom)} bottoms; give one for each, or none"
             )
         if param.coeff and param.operation == _Operation.PROD:
             raise LayerError("coeff goes with SUM, not with PROD")
-        self._weights = list(param.coeff) or [1.0] * len(bottom)
+        self._weights = list(param.coeff) or None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for i, blob in enumerate(bottom):
             if blob.shape != bottom[0].shape:
                 raise ShapeError(
-                    f"bottom {i} has shape {list(blob.shape)}, bottom 0 has {list(bottom[0].shape)}; they must be the same"
+                    f"bottom {i} has shape {list(blob.shape)}, bottom 0 has {list(bottom[0].shape)}; "
+                    "they must be the same"
                 )
         top[0].reshape(bottom[0].shape)
 
@@ -52,47 +61,50 @@ class Eltwise(Layer):
         xs, y = [self.read(blob) for blob in bottom], self.write(top[0])
         if self._operation == _Operation.SUM:
             self.ops.weighted_sum(xs, self._weights, y)
-        elif self._operation == _Operation.PROD:
-            self._product(xs, y)
+        elif self._operation == _Operation.MAX:
+            self.ops.maximum(xs, y, self._winner(y) if self.needs_backward else None)
         else:
-            winner = self.scratch("winner", y.shape, "i4")
-            self.ops.xp.copyto(y, xs[0])
-            for number, x in enumerate(xs[1:], 1):
-                self.ops.maximum(x, y, winner, number)
+            self._keep(xs)
+            self.ops.product(xs, y)
+            if self.needs_backward and not self._is_stable and not self.keeps_top(0):
+                self.ops.xp.copyto(self.scratch("y", y.shape), y)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        xp, dy = self.ops.xp, self.read_diff(top[0])
+        dy = self.read_diff(top[0])
         for i, blob in enumerate(bottom):
             if not propagate_down[i]:
                 continue
             dx = self.write_diff(blob)
             if self._operation == _Operation.SUM:
-                if self._weights[i] == 1:
-                    xp.copyto(dx, dy)
-                else:
-                    xp.multiply(dy, self._weights[i], out=dx)
-            elif self._operation == _Operation.PROD:
-                self._product_gradient(i, bottom, top[0], dy, dx)
+                self.ops.weighted_sum([dy], self._weights and [self._weights[i]], dx)
+            elif self._operation == _Operation.MAX:
+                self.ops.maximum_backward(dy, self._winner(dy), i, dx)
+            elif self._is_stable:
+                xs = self._kept(bottom)
+                self.ops.product([*xs[:i], *xs[i + 1 :], dy], dx)
             else:
-                taken = self.scratch("taken", dy.shape, bool)
-                xp.equal(self.scratch("winner", dy.shape, "i4"), i, out=taken)
-                xp.multiply(dy, taken, out=dx)
+                y = self.read(top[0]) if self.keeps_top(0) else self.scratch("y", dy.shape)
+                with np.errstate(all="ignore"):
+                    self.ops.xp.divide(y, self._kept(bottom)[i], out=dx)
+                    self.ops.xp.multiply(dx, dy, out=dx)
 
-    def _product(self, xs: Sequence[Array], out: Array) -> None:
-        xp = self.ops.xp
-        if len(xs) == 1:
-            xp.copyto(out, xs[0])
-            return
-        xp.multiply(xs[0], xs[1], out=out)
-        for x in xs[2:]:
-            xp.multiply(out, x, out=out)
+    @property
+    def _is_stable(self) -> bool:
+        return self.param.eltwise_param.stable_prod_grad
 
-    def _product_gradient(self, i: int, bottom: Sequence[Blob], top: Blob, dy: Array, dx: Array) -> None:
-        xp = self.ops.xp
-        if self.param.eltwise_param.stable_prod_grad:
-            self._product([self.read(blob) for k, blob in enumerate(bottom) if k != i], dx)
-        else:
-            with xp.errstate(divide="ignore", invalid="ignore"):
-                xp.divide(self.read(top), self.read(bottom[i]), out=dx)
-        with xp.errstate(invalid="ignore"):
-            xp.multiply(dx, dy, out=dx)
+    def _winner(self, like: Array) -> Array:
+        """For each value of MAX, the number of the bottom it comes from."""
+        return self.scratch("winner", like.shape, "i4")
+
+    def _keep(self, xs: Sequence[Array]) -> None:
+        """Copy those factors that somebody works over before backward."""
+        for i, x in enumerate(xs):
+            if self.needs_backward and not self.keeps_bottom(i):
+                self.ops.xp.copyto(self.scratch(f"x{i}", x.shape), x)
+
+    def _kept(self, bottom: Sequence[Blob]) -> list[Array]:
+        """The factors as forward found them."""
+        return [
+            self.read(blob) if self.keeps_bottom(i) else self.scratch(f"x{i}", blob.shape)
+            for i, blob in enumerate(bottom)
+        ]

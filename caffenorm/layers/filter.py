@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from caffenorm.blob import Blob
 from caffenorm.errors import LayerError, ShapeError
 from caffenorm.layer import Layer, register_layer
+from caffenorm.layers._index import rows_of
+from caffenorm.synced import Array
 
 
 @register_layer("Filter")
@@ -14,8 +16,7 @@ class Filter(Layer):
     """top[i] holds those rows of bottom[i] whose entry in the last bottom is not 0.
 
     Shape: the last bottom has one value a row of the others. A top's number of rows is known when forward
-        has run: until the first one it is
-        the bottom's.
+        has run; until the first one it is the bottom's.
     Raises: ShapeError if the last bottom has another number of rows, or more than one value a row.
         LayerError if its gradient is asked for.
     Caffe: rows that are left out get gradient 0. No row selected gives tops of 0 rows.
@@ -30,7 +31,7 @@ class Filter(Layer):
             raise LayerError(
                 f"gives one top for each bottom but the last, so {len(bottom) - 1}; has {len(top)}"
             )
-        self._chosen: list[int] | None = None
+        self._chosen: Array | None = None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         selector = bottom[-1]
@@ -49,13 +50,12 @@ class Filter(Layer):
             blob.reshape((kept, *source.shape[1:]))
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        xp = self.ops.xp
-        chosen = xp.flatnonzero(self.read(bottom[-1]))
+        chosen = self.ops.xp.flatnonzero(self.read(bottom[-1])).astype("i8", copy=False)
         self._chosen = chosen
         for blob, source in zip(top, bottom, strict=False):
             blob.reshape((len(chosen), *source.shape[1:]))
-            if len(chosen):
-                self.write(blob)[...] = self.read(source)[chosen]
+            if blob.count:
+                self.ops.take_rows(rows_of(self.read(source)), chosen, rows_of(self.write(blob)))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[-1]:
@@ -63,6 +63,6 @@ class Filter(Layer):
         for wanted, blob, source in zip(propagate_down, top, bottom, strict=False):
             if wanted:
                 dx = self.write_diff(source)
-                dx[...] = 0
+                dx.fill(0)
                 if blob.count:
-                    dx[self._chosen] = self.read_diff(blob)
+                    self.ops.add_rows(rows_of(self.read_diff(blob)), self._chosen, rows_of(dx))

@@ -31,19 +31,7 @@ class Log(Elementwise):
         self._scale, self._shift = param.scale, param.shift
 
     def compute(self, x: Array, y: Array) -> None:
-        xp = self.ops.xp
-        xp.multiply(x, self._scale, out=y)
-        xp.add(y, self._shift, out=y)
-        with xp.errstate(divide="ignore", invalid="ignore"):
-            xp.log(y, out=y)
-        if self._factor != 1:
-            xp.multiply(y, self._factor, out=y)
+        self.ops.activate("log", x, y, self._scale, self._shift, self._factor)
 
     def gradient(self, s: Array, dy: Array, dx: Array) -> None:
-        xp = self.ops.xp
-        inner = self.scratch("inner", s.shape)
-        xp.multiply(s, self._scale, out=inner)
-        xp.add(inner, self._shift, out=inner)
-        with xp.errstate(divide="ignore", invalid="ignore"):
-            xp.divide(self._factor * self._scale, inner, out=inner)
-            xp.multiply(dy, inner, out=dx)
+        self.ops.activate_backward("log", s, dy, dx, self._scale, self._shift, self._factor)

@@ -12,7 +12,8 @@ from caffenorm.layer import Layer, register_layer
 class Parameter(Layer):
     """Its top is its parameter.
 
-    Shape: of parameter_param.shape, for blobs[0] and the top; the values start at 0.
+    Shape: of parameter_param.shape, for blobs[0] and the top; the values start at 0, or as a fork's
+        `blob_filler` says.
     Caffe: both are one memory, so a layer that works in place on the top changes the parameter for good.
     """
 
@@ -20,6 +21,7 @@ class Parameter(Layer):
 
     def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.blobs = [self.new_blob(tuple(self.param.parameter_param.shape.dim))]
+        self.fill(self.blobs[0], self.param.parameter_param.blob_filler)
         self.reshape(bottom, top)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

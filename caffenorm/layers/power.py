@@ -1,7 +1,8 @@
-"""Power: (shift + scale * x)^power."""
+"""Power: a power of a linear function."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from caffenorm.blob import Blob
@@ -16,9 +17,8 @@ class Power(Elementwise):
 
     Shape: any; y has x's.
     Caffe: with power * scale = 0 the result is a constant (1 for power 0, shift^power else) and the gradient
-        0. With shift 0 and a power
-        other than 1 and 2 the gradient is power * y / x, so NaN at 0. In place Caffe's gradient is wrong;
-        here x is kept then.
+        0. Where shift is 0, Caffe's gradient is power * y / x, so NaN at 0; in place it is wrong, because it
+        takes y for x. Here it is the derivative.
     """
 
     reads_x = True
@@ -26,48 +26,26 @@ class Power(Elementwise):
     def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.param.power_param
         self._power, self._scale, self._shift = param.power, param.scale, param.shift
-        self._constant = param.power * param.scale == 0
+        self._constant = _power_of(param.shift, param.power) if param.power * param.scale == 0 else None
 
     def compute(self, x: Array, y: Array) -> None:
-        xp = self.ops.xp
-        if self._constant:
-            y[...] = (
-                1
-                if self._power == 0
-                else xp.power(self.dtype.type(self._shift), self.dtype.type(self._power))
-            )
-            return
-        self._base(x, y)
-        if self._power != 1:
-            with xp.errstate(all="ignore"):
-                xp.power(y, self.dtype.type(self._power), out=y)
+        if self._constant is None:
+            self.ops.activate("power", x, y, self._power, self._scale, self._shift)
+        else:
+            y.fill(self._constant)
 
     def gradient(self, s: Array, dy: Array, dx: Array) -> None:
-        xp = self.ops.xp
-        if self._constant:
-            dx[...] = 0
-            return
-        if self._power == 1:
-            xp.multiply(dy, self._scale, out=dx)
-            return
-        slope = self.scratch("slope", s.shape)
-        self._base(s, slope)
-        with xp.errstate(all="ignore"):
-            if self._shift == 0 and self._power != 2:
-                base = self.scratch("base", s.shape)
-                xp.copyto(base, slope)
-                xp.power(slope, self.dtype.type(self._power), out=slope)
-                xp.divide(slope, base, out=slope)
-            else:
-                xp.power(slope, self.dtype.type(self._power - 1), out=slope)
-            xp.multiply(slope, self._power * self._scale, out=slope)
-            xp.multiply(dy, slope, out=dx)
-
-    def _base(self, x: Array, out: Array) -> None:
-        xp = self.ops.xp
-        if self._scale == 1:
-            xp.copyto(out, x)
+        if self._constant is None:
+            self.ops.activate_backward("power", s, dy, dx, self._power, self._scale, self._shift)
         else:
-            xp.multiply(x, self._scale, out=out)
-        if self._shift != 0:
-            xp.add(out, self._shift, out=out)
+            dx.fill(0)
+
+
+def _power_of(base: float, power: float) -> float:
+    """C's pow: 1 for power 0, inf for a negative power of 0, NaN where there is no real power."""
+    try:
+        return math.pow(base, power)
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.inf if base == 0 else math.nan

@@ -1,67 +1,78 @@
-"""ReLU: max(x, 0), with a slope for negative values."""
+"""ReLU: max(x, 0), with a slope for negative values and bounds."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from caffenorm import schema
 from caffenorm.blob import Blob
-from caffenorm.layer import Layer, register_layer
+from caffenorm.errors import LayerError
+from caffenorm.layer import register_layer
+from caffenorm.layers._elementwise import Elementwise
+from caffenorm.synced import Array
 
 
 @register_layer("ReLU")
-class ReLU(Layer):
-    """y = max(x, 0) + negative_slope * min(x, 0).
+class ReLU(Elementwise):
+    """y = max(x, 0) + negative_slope * min(x, 0), within the bounds that forks add.
 
     Shape: any; y has x's.
-    Caffe: the derivative at 0 is the slope. In place with a negative slope Caffe's gradient is wrong,
-        because it looks at y; here
-        x is kept then.
+    Raises: LayerError for bounds together with a negative slope.
+    Caffe: the derivative at 0 is the slope. In place with a slope below 0 Caffe's gradient is wrong, because
+        it looks at y; here x is kept then. The forks' `relu6: true` is an upper bound of 6, `upper_limit` and
+        `maximum` are upper bounds where above 0, `minimum` is a lower one unless 0; on a bound the gradient
+        is 0.
+
+    Attributes:
+        slope: for negative values. low, high: the bounds, infinite where there are none.
     """
 
-    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self._slope = self.param.relu_param.negative_slope
-        top[0].reshape(bottom[0].shape)
+    def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        param = self.param.relu_param
+        above = [limit for limit in (param.upper_limit, param.maximum) if limit > 0]
+        if param.relu6:
+            above.append(6.0)
+        self.set_up(param.negative_slope, param.minimum or -math.inf, min(above, default=math.inf))
 
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x = self.read(bottom[0])
-        if self._slope < 0 and self.needs_backward and not self.keeps_bottom(0):
-            self.scratch("x", x.shape)[...] = x
-        self.ops.activate("relu", x, self.write(top[0]), self._slope)
+    def set_up(self, slope: float, low: float, high: float) -> None:
+        """Take note of slope and bounds."""
+        self.slope, self.low, self.high = slope, low, high
+        self.reads_x = slope < 0
+        if not self.is_plain and slope < 0:
+            raise LayerError(f"negative_slope {slope:g} lies below 0, which does not go with bounds")
 
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if not propagate_down[0]:
-            return
-        if self.keeps_bottom(0):
-            side = self.read(bottom[0])
+    @property
+    def is_plain(self) -> bool:
+        """Whether there are no bounds."""
+        return self.low == -math.inf and self.high == math.inf
+
+    def gradient_reads_x(self) -> bool:
+        # Without bounds the signs of x and y are the same, so whichever is still there will do.
+        return self.reads_x or (self.is_plain and not self.keeps_top(0) and self.keeps_bottom(0))
+
+    def compute(self, x: Array, y: Array) -> None:
+        if self.is_plain:
+            self.ops.activate("relu", x, y, self.slope)
         else:
-            side = self.scratch("x", bottom[0].shape) if self._slope < 0 else self.read(top[0])
-        self.ops.activate_backward(
-            "relu", side, self.read_diff(top[0]), self.write_diff(bottom[0]), self._slope
-        )
+            self.ops.activate("clipped_relu", x, y, self.slope, self.low, self.high)
+
+    def gradient(self, s: Array, dy: Array, dx: Array) -> None:
+        if self.is_plain:
+            self.ops.activate_backward("relu", s, dy, dx, self.slope)
+        else:
+            self.ops.activate_backward("clipped_relu", s, dy, dx, self.slope, self.low, self.high)
 
 
 @register_layer("ReLU6")
-class ReLU6(Layer):
-    """y = min(max(x, 0), 6), a layer of several forks.
+class ReLU6(ReLU):
+    """y = min(max(x, 0) + negative_slope * min(x, 0), 6), a layer of several forks.
 
-    Caffe: BVLC has no such layer; forks with `relu6_param { negative_slope }` let that share of negative
-        values through.
+    Shape: any; y has x's.
+    Caffe: BVLC has no such layer. `relu6_param` is a ReLUParameter.
+    See: Krizhevsky, Convolutional Deep Belief Networks on CIFAR-10, 2010.
     """
 
-    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self._slope = self.param.relu6_param.negative_slope
-        top[0].reshape(bottom[0].shape)
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x, y = self.read(bottom[0]), self.write(top[0])
-        if self.needs_backward:
-            inside = self.scratch("inside", x.shape)
-            self.ops.xp.less(x, 6, out=inside)
-            self.ops.xp.multiply(inside, self.ops.xp.where(x > 0, 1, self._slope), out=inside)
-        self.ops.activate("relu", x, y, self._slope)
-        self.ops.xp.minimum(y, 6, out=y)
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            inside = self.scratch("inside", bottom[0].shape)
-            self.ops.xp.multiply(self.read_diff(top[0]), inside, out=self.write_diff(bottom[0]))
+    def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        param: schema.ReLUParameter = self.param.relu6_param
+        self.set_up(param.negative_slope, -math.inf, 6.0)

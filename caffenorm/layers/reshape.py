@@ -15,20 +15,43 @@ from caffenorm.layers._same_memory import SameMemory
 class Reshape(SameMemory):
     """Axes [axis, axis + num_axes) become reshape_param.shape: 0 copies an axis, one -1 is worked out.
 
-    Raises: LayerError for a dimension below -1, or two of -1. ShapeError where the values do not fit.
+    Raises: LayerError for a dimension below -1, two of -1, or a fork's `pixelshuffler`. ShapeError where the
+        values do not fit.
     Caffe: a negative axis counts from one behind the end, so -1 adds axes at the end; num_axes -1 takes all
-        that follow.
-        Bottom and top are one memory; in place is refused.
+        that follow. Bottom and top are one memory; in place is refused.
     """
 
     def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        dims = list(self.param.reshape_param.shape.dim)
+        param = self.param.reshape_param
+        dims = list(param.shape.dim)
         if any(dim < -1 for dim in dims) or dims.count(-1) > 1:
             raise LayerError(f"shape {dims} may hold sizes, 0 to copy an axis, and one -1 to be worked out")
+        if param.pixelshuffler != 1:
+            raise LayerError("pixelshuffler of a fork is not supported; it moves values, which Reshape does not")
 
     def new_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        param = self.param.reshape_param
-        axes = len(shape)
+        first, last = self._replaced_axes(shape)
+        given = list(self.param.reshape_param.shape.dim)
+        dims = list(given)
+        for i in (i for i, dim in enumerate(given) if dim == 0):
+            if first + i >= len(shape):
+                raise ShapeError(
+                    f"shape {given} copies axis {first + i}, which bottom 0 of shape {list(shape)} has not"
+                )
+            dims[i] = shape[first + i]
+        if -1 in dims:
+            dims[dims.index(-1)] = self._inferred(shape, given, first, last)
+        whole = (*shape[:first], *dims, *shape[last:])
+        if math.prod(whole) != math.prod(shape):
+            raise ShapeError(
+                f"{math.prod(shape)} values of shape {list(shape)} do not fit {list(whole)}, "
+                f"which has {math.prod(whole)}"
+            )
+        return whole
+
+    def _replaced_axes(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """The first axis that is replaced, and the first one behind that is not."""
+        param, axes = self.param.reshape_param, len(shape)
         first = param.axis if param.axis >= 0 else axes + param.axis + 1
         if not 0 <= first <= axes:
             raise ShapeError(f"axis {param.axis} does not exist in an array of {axes} axes")
@@ -39,24 +62,14 @@ class Reshape(SameMemory):
             raise ShapeError(
                 f"axes {first} to {last - 1} are to be reshaped, and bottom 0 has shape {list(shape)}"
             )
-        dims = []
-        for i, dim in enumerate(param.shape.dim):
-            if dim == 0 and first + i >= axes:
-                raise ShapeError(
-                    f"shape {list(param.shape.dim)} copies axis {first + i}, which bottom 0 {list(shape)} has not"
-                )
-            dims.append(shape[first + i] if dim == 0 else dim)
-        whole = [*shape[:first], *dims, *shape[last:]]
-        count = math.prod(shape)
-        if -1 in dims:
-            known = math.prod(dim for dim in whole if dim != -1)
-            if known == 0 or count % known:
-                raise ShapeError(
-                    f"{count} values of shape {list(shape)} do not fit {whole}: no size for -1 works"
-                )
-            whole[whole.index(-1)] = count // known
-        if math.prod(whole) != count:
-            raise ShapeError(
-                f"{count} values of shape {list(shape)} do not fit {whole}, which has {math.prod(whole)}"
-            )
-        return tuple(whole)
+        return first, last
+
+    def _inferred(self, shape: tuple[int, ...], given: list[int], first: int, last: int) -> int:
+        """What -1 stands for. Axes that are copied cancel out, so that a batch of 0 examples has a size too."""
+        copied = {first + i for i, dim in enumerate(given) if dim == 0}
+        values = math.prod(shape[i] for i in range(first, last) if i not in copied)
+        beyond = math.prod(shape[i] for i in copied if i >= last)
+        known = beyond * math.prod(dim for dim in given if dim > 0)
+        if known == 0 or values % known:
+            raise ShapeError(f"{values} values of shape {list(shape)} do not fit {given}: no size for -1 works")
+        return values // known

@@ -35,10 +35,10 @@ class ShuffleChannel(Layer):
         top[0].reshape(shape)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x = self.read(bottom[0]).reshape(self._apart)
-        self.write(top[0]).reshape(self._mixed)[...] = x.transpose(0, 2, 1, 3)
+        x, y = self.read(bottom[0]), self.write(top[0])
+        self.ops.swap_axes(x.reshape(self._apart), y.reshape(self._mixed))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            dy = self.read_diff(top[0]).reshape(self._mixed)
-            self.write_diff(bottom[0]).reshape(self._apart)[...] = dy.transpose(0, 2, 1, 3)
+            dy, dx = self.read_diff(top[0]), self.write_diff(bottom[0])
+            self.ops.swap_axes(dy.reshape(self._mixed), dx.reshape(self._apart))

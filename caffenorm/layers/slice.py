@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -15,8 +16,8 @@ class Slice(Layer):
     """The tops are neighbouring parts of the bottom along `axis`, cut at slice_point, or equal ones.
 
     Shape: the tops' sizes on that axis add up to the bottom's.
-    Raises: ShapeError for points that do not cut, or a size that does not divide. LayerError for both axis
-        and the old slice_dim.
+    Raises: ShapeError for points that do not cut, or a size that does not divide. LayerError for another
+        number of points than one less than tops, and for both axis and the old slice_dim.
     Caffe: a single top and the bottom are one memory.
     """
 
@@ -27,9 +28,10 @@ class Slice(Layer):
         param = self.param.slice_param
         if param.HasField("axis") and param.HasField("slice_dim"):
             raise LayerError("has both axis and the old slice_dim; give axis alone")
-        if param.slice_point and len(param.slice_point) != len(top) - 1:
+        points = len(param.slice_point)
+        if points and points != len(top) - 1:
             raise LayerError(
-                f"has {len(param.slice_point)} slice_point(s) for {len(top)} top(s); give {len(top) - 1}, or none"
+                f"has {points} slice_point(s) for {len(top)} top(s); give {len(top) - 1}, or none"
             )
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -38,36 +40,43 @@ class Slice(Layer):
             axis = canonical_axis(param.slice_dim, len(shape), "slice_dim")
         else:
             axis = canonical_axis(param.axis, len(shape))
-        size = shape[axis]
-        if param.slice_point:
-            cuts = [0, *param.slice_point, size]
-            if any(a >= b for a, b in pairwise(cuts)):
-                raise ShapeError(
-                    f"slice_point {list(param.slice_point)} must rise, within axis {axis} of size {size}"
-                )
-        else:
-            if size % len(top):
-                raise ShapeError(
-                    f"axis {axis} of size {size} does not divide into {len(top)} equal parts; give slice_point"
-                )
-            cuts = [size // len(top) * i for i in range(len(top) + 1)]
-        self._parts = [(*(slice(None),) * axis, slice(a, b)) for a, b in pairwise(cuts)]
-        for (a, b), blob in zip(pairwise(cuts), top, strict=True):
-            blob.reshape((*shape[:axis], b - a, *shape[axis + 1 :]))
+        before, after = shape[:axis], shape[axis + 1 :]
+        sizes = self._sizes(shape[axis], axis, len(top))
+        for size, blob in zip(sizes, top, strict=True):
+            blob.reshape((*before, size, *after))
+        self._rows = math.prod(before)
+        self._columns = [size * math.prod(after) for size in sizes]
         if len(top) == 1:
             top[0].share_data(bottom[0])
             top[0].share_diff(bottom[0])
 
+    def _sizes(self, size: int, axis: int, parts: int) -> list[int]:
+        points = list(self.param.slice_param.slice_point)
+        if points:
+            sizes = [b - a for a, b in pairwise([0, *points, size])]
+            if min(sizes) < 1:
+                raise ShapeError(f"slice_point {points} must rise, within axis {axis} of size {size}")
+            return sizes
+        if size % parts:
+            raise ShapeError(
+                f"axis {axis} of size {size} does not divide into {parts} equal parts; give slice_point"
+            )
+        return [size // parts] * parts
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(top) == 1:
             return
-        x = self.read(bottom[0])
-        for part, blob in zip(self._parts, top, strict=True):
-            self.write(blob)[...] = x[part]
+        x, first = self.read(bottom[0]).reshape(self._rows, sum(self._columns)), 0
+        for blob, count in zip(top, self._columns, strict=True):
+            y = self.write(blob).reshape(self._rows, count)
+            self.ops.copy_columns(x, first, y, 0, count)
+            first += count
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if len(top) == 1 or not propagate_down[0]:
             return
-        dx = self.write_diff(bottom[0])
-        for part, blob in zip(self._parts, top, strict=True):
-            dx[part] = self.read_diff(blob)
+        dx, first = self.write_diff(bottom[0]).reshape(self._rows, sum(self._columns)), 0
+        for blob, count in zip(top, self._columns, strict=True):
+            dy = self.read_diff(blob).reshape(self._rows, count)
+            self.ops.copy_columns(dy, 0, dx, first, count)
+            first += count

@@ -30,4 +30,4 @@ class Split(Layer):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             gradients = [self.read_diff(blob) for blob in top]
-            self.ops.weighted_sum(gradients, [1.0] * len(top), self.write_diff(bottom[0]))
+            self.ops.weighted_sum(gradients, None, self.write_diff(bottom[0]))

@@ -21,10 +21,8 @@ class Threshold(Layer):
         top[0].reshape(bottom[0].shape)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x = self.read(bottom[0])
-        above = self.scratch("above", x.shape, bool)
-        self.ops.xp.greater(x, self.dtype.type(self.param.threshold_param.threshold), out=above)
-        self.write(top[0])[...] = above
+        x, y = self.read(bottom[0]), self.write(top[0])
+        self.ops.activate("threshold", x, y, self.param.threshold_param.threshold)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down):

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffenorm._kernels import kernels
+from caffenorm.backends.interface.tensor import Terms
 
 Array = NDArray[Any]  # float32 or float64
 _SUFFIX = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-_compiled: dict[tuple[str, np.dtype[Any]], Any] = {}
+_TERMS: dict[Terms, int] = {"values": 0, "sizes": 1, "squares": 2}
 
 
+@cache
 def _kernel(name: str, dtype: np.dtype[Any]) -> Any:  # Any: a compiled function
     """The kernel for arrays of that dtype."""
-    found = _compiled.get((name, dtype))
-    if found is None:
-        found = _compiled[name, dtype] = getattr(kernels("tensor"), name)[_SUFFIX[dtype]]
-    return found
+    return getattr(kernels("tensor"), name)[_SUFFIX[dtype]]
 
 
 class CpuTensor:
@@ -34,22 +34,52 @@ class CpuTensor:
     def softmax_backward(self, y: Array, dy: Array, dx: Array) -> None:
         _kernel("softmax_backward", y.dtype)(y, dy, dx, self.threads)
 
-    def weighted_sum(self, arrays: Sequence[Array], weights: Sequence[float], y: Array) -> None:
-        flat = y.reshape(-1)
-        if len(arrays) >= 2 and weights[0] == 1 and weights[1] == 1:
-            _kernel("add", y.dtype)(arrays[0].reshape(-1), arrays[1].reshape(-1), flat, False, self.threads)
-            rest = range(2, len(arrays))
-        else:
-            _kernel("add_scaled", y.dtype)(arrays[0].reshape(-1), weights[0], flat, True, self.threads)
-            rest = range(1, len(arrays))
-        for i in rest:
-            _kernel("add_scaled", y.dtype)(arrays[i].reshape(-1), weights[i], flat, False, self.threads)
+    def weighted_sum(
+        self,
+        arrays: Sequence[Array],
+        weights: Sequence[float] | None,
+        y: Array,
+        slope: float | None = None,
+    ) -> None:
+        flat = [array.reshape(-1) for array in arrays]
+        kernel = _kernel("sum_of", y.dtype)
+        kernel(flat, weights, y.reshape(-1), slope is not None, slope or 0.0, self.threads)
 
-    def maximum(self, x: Array, y: Array, winner: Array, number: int) -> None:
-        _kernel("maximum", x.dtype)(x.reshape(-1), y.reshape(-1), winner.reshape(-1), number, self.threads)
+    def product(self, arrays: Sequence[Array], y: Array) -> None:
+        flat = [array.reshape(-1) for array in arrays]
+        _kernel("product_of", y.dtype)(flat, y.reshape(-1), self.threads)
+
+    def maximum(self, arrays: Sequence[Array], y: Array, winner: Array | None = None) -> None:
+        flat = [array.reshape(-1) for array in arrays]
+        won = None if winner is None else winner.reshape(-1)
+        _kernel("largest_of", y.dtype)(flat, y.reshape(-1), won, self.threads)
+
+    def maximum_backward(self, dy: Array, winner: Array, number: int, dx: Array) -> None:
+        kernel = _kernel("winner", dy.dtype)
+        kernel(dy.reshape(-1), winner.reshape(-1), number, dx.reshape(-1), self.threads)
+
+    def reduce_rows(self, terms: Terms, x: Array, y: Array, factor: float) -> None:
+        _kernel("reduce", x.dtype)(_TERMS[terms], x, y, factor, self.threads)
+
+    def reduce_rows_backward(self, terms: Terms, x: Array, dy: Array, dx: Array, factor: float) -> None:
+        _kernel("spread", x.dtype)(_TERMS[terms], x, dy, dx, factor, self.threads)
+
+    def top_values(
+        self, x: Array, places: Array | None, values: Array | None, smallest: bool = False
+    ) -> None:
+        _kernel("top", x.dtype)(x, places, values, smallest, self.threads)
 
     def take_rows(self, x: Array, index: Array, y: Array) -> None:
-        np.take(x, index, axis=0, out=y, mode="clip")
+        _kernel("take_rows", x.dtype)(x, index, y, self.threads)
 
     def add_rows(self, dy: Array, index: Array, dx: Array) -> None:
-        np.add.at(dx, index, dy)
+        _kernel("add_rows", dy.dtype)(dy, index, dx, self.threads)
+
+    def copy_columns(self, x: Array, x_first: int, y: Array, y_first: int, count: int) -> None:
+        _kernel("copy_columns", x.dtype)(x, x_first, y, y_first, count, self.threads)
+
+    def swap_axes(self, x: Array, y: Array) -> None:
+        _kernel("swap_axes", x.dtype)(x, y, self.threads)
+
+    def scale_add(self, scale: Array, x: Array, y: Array, out: Array) -> None:
+        _kernel("scale_add", x.dtype)(scale, x, y, out, self.threads)
