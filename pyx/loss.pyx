@@ -5,7 +5,7 @@
 # softmax_loss_backward        scale * (p - target): reads p, writes dx, 8 B an element
 # log_loss_backward            -scale / max(p[label], floor) at the label, 0 elsewhere: writes dx
 # infogain_loss, .._backward   each position against a row of the matrix: reads p once, a logarithm an element
-# sigmoid_cross_entropy, ..    an exponential and a logarithm an element, both of libm in double
+# sigmoid_cross_entropy, ..    an exponential and a logarithm an element in its own type, see vector_math.h
 # hinge_loss, contrastive_loss, smooth_l1_loss and their backwards: one pass each
 # accuracy                     classes that score at least as high as the label's: reads the scores once
 #
@@ -23,18 +23,25 @@
 # return the flat index of the first bad one, or -1.
 
 from cython.parallel cimport prange
-from libc.math cimport exp, fabs, log, sqrt
+from libc.math cimport fabs, log, sqrt
 from libc.stdlib cimport free, malloc
 
 from common cimport real
 from threads cimport threads_for
+
+cdef extern from "vector_math.h" nogil:
+    float softplus_f32(float x)
+    double softplus_f64(double x)
+    float sigmoid_f32(float x)
+    double sigmoid_f64(double x)
 
 cdef enum:
     BLOCK = 4096    # elements of a sum that one thread takes at a time
     TILE = 256      # positions of a tile: 1 KiB of float factors on the stack
     LANES = 16      # partial sums of a block
     NO_CLASS = -2147483648  # what a label that fits no int is cut to (C leaves it open; x86 gives this)
-    LOG_COST = 16   # elements of cheap work that a logarithm counts as, for threads_for
+    LOG_COST = 16   # elements of cheap work that a logarithm of libm counts as, for threads_for
+    EXP_COST = 8    # the same for a vectorised exponential with what follows it
 
 
 # ---- labels ------------------------------------------------------------------------------------------------

@@ -298,13 +298,33 @@ cdef inline real hinge_of(real x, bint is_label) noexcept nogil:
     return margin if margin > 0 else 0
 
 
+cdef double hinge_run(const real* x, Py_ssize_t count, bint squared) noexcept nogil:
+    """The sum over classes that are not the label."""
+    cdef double lanes[LANES]
+    cdef double margin
+    cdef Py_ssize_t c, step, whole = count // LANES
+    cdef int k
+    for k in range(LANES):
+        lanes[k] = 0
+    if squared:
+        for step in range(whole):
+            for k in range(LANES):
+                margin = hinge_of(x[step * LANES + k], False)
+                lanes[k] += margin * margin
+    else:
+        for step in range(whole):
+            for k in range(LANES):
+                lanes[k] += hinge_of(x[step * LANES + k], False)
+    for c in range(whole * LANES, count):
+        margin = hinge_of(x[c], False)
+        lanes[0] += margin * margin if squared else margin
+    return add_lanes(lanes)
+
+
 cdef double hinge_row(const real* x, Py_ssize_t classes, Py_ssize_t label, bint squared) noexcept nogil:
-    cdef double total = 0, margin
-    cdef Py_ssize_t c
-    for c in range(classes):
-        margin = hinge_of(x[c], c == label)
-        total += margin * margin if squared else margin
-    return total
+    cdef double margin = hinge_of(x[label], True)
+    cdef double others = hinge_run(x, label, squared) + hinge_run(x + label + 1, classes - label - 1, squared)
+    return others + (margin * margin if squared else margin)
 
 
 def hinge_loss(const real[:, ::1] x, const real[::1] labels, bint squared, int threads):

@@ -48,25 +48,32 @@ def squared_distance(const real[::1] a, const real[::1] b, real[::1] diff, int t
 # ---- sigmoid cross entropy ---------------------------------------------------------------------------------
 
 
-cdef inline double softplus_of_minus(double x) noexcept nogil:
-    """log(1 + e^-|x|); a NaN stays one."""
-    return log(1 + exp(-fabs(x)))
+cdef inline real cross_entropy(real x, real target) noexcept nogil:
+    """-target * log(s(x)) - (1 - target) * log(1 - s(x)), s the sigmoid, without overflow."""
+    cdef real minus_size = -x if x >= 0 else x, rest = target - (x >= 0)
+    if real is float:
+        return softplus_f32(minus_size) - x * rest
+    else:
+        return softplus_f64(minus_size) - x * rest
 
 
 cdef void sigmoid_block(
     const real* x, const real* target, Py_ssize_t count, bint ignores, Py_ssize_t ignored, Tally* tally
 ) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef double v, positive
-    tally.total = 0
-    tally.counted = 0
-    for i in range(count):
-        if ignores and class_of(target[i]) == ignored:
-            continue
-        v = x[i]
-        positive = 1 if v >= 0 else 0
-        tally.total -= v * (target[i] - positive) - softplus_of_minus(v)
-        tally.counted += 1
+    cdef double lanes[LANES]
+    cdef Py_ssize_t i, step, whole = 0 if ignores else count // LANES
+    cdef int k
+    for k in range(LANES):
+        lanes[k] = 0
+    for step in range(whole):
+        for k in range(LANES):
+            lanes[k] += cross_entropy(x[step * LANES + k], target[step * LANES + k])
+    tally.total = add_lanes(lanes)
+    tally.counted = whole * LANES
+    for i in range(whole * LANES, count):
+        if not (ignores and class_of(target[i]) == ignored):
+            tally.total += cross_entropy(x[i], target[i])
+            tally.counted += 1
 
 
 def sigmoid_cross_entropy(
@@ -76,7 +83,7 @@ def sigmoid_cross_entropy(
     cdef Py_ssize_t count = x.shape[0], blocks = blocks_of(count, BLOCK), k
     check_equal(target.shape[0], count, "target")
     cdef Tally* tallies = new_tallies(blocks)
-    cdef int n = threads_for(count * LOG_COST, threads)
+    cdef int n = threads_for(count * EXP_COST, threads)
     for k in prange(blocks, nogil=True, num_threads=n, use_threads_if=n > 1, schedule="static"):
         sigmoid_block(
             &x[0] + k * BLOCK, &target[0] + k * BLOCK, min(<Py_ssize_t>BLOCK, count - k * BLOCK),
@@ -87,10 +94,24 @@ def sigmoid_cross_entropy(
     return whole.total, whole.counted
 
 
-cdef inline double sigmoid_of(double x) noexcept nogil:
-    """1 / (1 + e^-x) without overflow, to full precision on both sides."""
-    cdef double e = exp(-fabs(x))
-    return 1 / (1 + e) if x >= 0 else e / (1 + e)
+cdef inline real cross_entropy_slope(real x, real target, real scale) noexcept nogil:
+    if real is float:
+        return scale * (sigmoid_f32(x) - target)
+    else:
+        return scale * (sigmoid_f64(x) - target)
+
+
+cdef void sigmoid_block_backward(
+    const real* x, const real* target, real* dx, Py_ssize_t count, real scale,
+    bint ignores, Py_ssize_t ignored
+) noexcept nogil:
+    cdef Py_ssize_t i
+    if not ignores:
+        for i in range(count):
+            dx[i] = cross_entropy_slope(x[i], target[i], scale)
+        return
+    for i in range(count):
+        dx[i] = 0 if class_of(target[i]) == ignored else cross_entropy_slope(x[i], target[i], scale)
 
 
 def sigmoid_cross_entropy_backward(
@@ -98,15 +119,15 @@ def sigmoid_cross_entropy_backward(
     int threads
 ):
     """dx = scale * (sigmoid(x) - target), 0 where ignored."""
-    cdef Py_ssize_t count = x.shape[0], i
+    cdef Py_ssize_t count = x.shape[0], blocks = blocks_of(count, BLOCK), k
     check_equal(target.shape[0], count, "target")
     check_equal(dx.shape[0], count, "dx")
-    cdef int n = threads_for(count * LOG_COST, threads)
-    for i in prange(count, nogil=True, num_threads=n, use_threads_if=n > 1, schedule="static"):
-        if ignores and class_of(target[i]) == ignored:
-            dx[i] = 0
-        else:
-            dx[i] = <real>(scale * (sigmoid_of(x[i]) - target[i]))
+    cdef int n = threads_for(count * EXP_COST, threads)
+    for k in prange(blocks, nogil=True, num_threads=n, use_threads_if=n > 1, schedule="static"):
+        sigmoid_block_backward(
+            &x[0] + k * BLOCK, &target[0] + k * BLOCK, &dx[0] + k * BLOCK,
+            min(<Py_ssize_t>BLOCK, count - k * BLOCK), <real>scale, ignores, ignored
+        )
 
 
 # ---- contrastive -------------------------------------------------------------------------------------------
@@ -185,20 +206,35 @@ def contrastive_loss_backward(
 # ---- smooth L1 ---------------------------------------------------------------------------------------------
 
 
+cdef inline double weight_at(const real* weights, Py_ssize_t i) noexcept nogil:
+    return weights[i] if weights != NULL else 1
+
+
+cdef inline double smooth_term(
+    double d, double inside, double outside, double half, double bend, double below
+) noexcept nogil:
+    d = fabs(inside * d)
+    return outside * (half * d * d if d < bend else d - below)
+
+
 cdef double smooth_block(
     const real* a, const real* b, const real* inside, const real* outside, Py_ssize_t count, double sigma2
 ) noexcept nogil:
-    cdef double total = 0, d, term
-    cdef Py_ssize_t i
-    for i in range(count):
-        d = a[i] - b[i]
-        if inside != NULL:
-            d = d * inside[i]
-        d = fabs(d)
-        term = 0.5 * sigma2 * d * d if d < 1 / sigma2 else d - 0.5 / sigma2
-        if outside != NULL:
-            term = term * outside[i]
-        total += term
+    cdef double lanes[LANES]
+    cdef double total, half = 0.5 * sigma2, bend = 1 / sigma2, below = 0.5 / sigma2
+    cdef Py_ssize_t i, step, whole = count // LANES
+    cdef int k
+    for k in range(LANES):
+        lanes[k] = 0
+    for step in range(whole):
+        for k in range(LANES):
+            i = step * LANES + k
+            lanes[k] += smooth_term(
+                a[i] - b[i], weight_at(inside, i), weight_at(outside, i), half, bend, below
+            )
+    total = add_lanes(lanes)
+    for i in range(whole * LANES, count):
+        total += smooth_term(a[i] - b[i], weight_at(inside, i), weight_at(outside, i), half, bend, below)
     return total
 
 
