@@ -13,7 +13,10 @@ class Elementwise(Layer):
     """y = f(x), element by element, with a gradient that is computed from x, or from y.
 
     A subclass says `reads_x` (else its gradient reads y), `compute(x, y)`, and `gradient(s, dy, dx)`, where s
-    is x or y. What it reads is copied in forward only if somebody works over it before backward.
+    is x or y. An x that somebody works over before backward is copied in forward.
+
+    Caffe: a gradient that reads y takes what the top holds in backward, even if a later layer has worked over it
+        in place, which spoils it. We do the same, because nets that were trained so have such layers.
     """
 
     reads_x = False
@@ -35,13 +38,9 @@ class Elementwise(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = self.read(bottom[0])
-        keeps = self.needs_backward
-        if keeps and not self.keeps_bottom(0) and self.gradient_reads_x():
+        if self.needs_backward and not self.keeps_bottom(0) and self.gradient_reads_x():
             self.ops.xp.copyto(self.scratch("x", x.shape), x)
-        y = self.write(top[0])
-        self.compute(x, y)
-        if keeps and not self.keeps_top(0) and not self.gradient_reads_x():
-            self.ops.xp.copyto(self.scratch("y", y.shape), y)
+        self.compute(x, self.write(top[0]))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
@@ -49,5 +48,5 @@ class Elementwise(Layer):
         if self.gradient_reads_x():
             s = self.read(bottom[0]) if self.keeps_bottom(0) else self.scratch("x", bottom[0].shape)
         else:
-            s = self.read(top[0]) if self.keeps_top(0) else self.scratch("y", top[0].shape)
+            s = self.read(top[0])
         self.gradient(s, self.read_diff(top[0]), self.write_diff(bottom[0]))
