@@ -17,7 +17,7 @@ from caffenorm.errors import CaffenormError, ConfigError, ShapeError, Where
 from caffenorm.fusion import fuse
 from caffenorm.graph import near, require_known_types, wire
 from caffenorm.layer import Layer, LayerContext, registered_layers
-from caffenorm.net_build import LearnableParam, build, check_memory
+from caffenorm.net_build import AUTOMATIC_TOP, LearnableParam, build, check_memory, guarded
 from caffenorm.net_io import NetFiles
 from caffenorm.plan import LayerStep, Step
 
@@ -96,6 +96,7 @@ class Net(NetFiles):
             self.phase, self._ops, kind, folder, allow_python, force_backward=text.net.force_backward
         )
         built = build(text.net, graph, context)
+        guarded(Where(self.file), lambda: check_memory(built))
         self._built = built
         self._graph = graph
         self._steps: list[LayerStep] = built.steps
@@ -132,6 +133,9 @@ class Net(NetFiles):
         names = graph.blob_names
         self.name: str = self.net_param.name
         self.blobs: OrderedDict[str, Blob] = OrderedDict(zip(names, built.blobs, strict=True))
+        for step, node in zip(built.steps, graph.nodes, strict=True):
+            for blob in step.top[len(node.tops) :]:
+                self.blobs[AUTOMATIC_TOP] = blob
         self.layers: list[Layer] = [step.layer for step in built.steps]
         self.layer_dict: OrderedDict[str, Layer] = OrderedDict((layer.name, layer) for layer in self.layers)
         self.params: OrderedDict[str, list[Blob]] = OrderedDict(
@@ -166,7 +170,7 @@ class Net(NetFiles):
         """
         self._guard(self._steps, lambda step: step.reshape())
         self._ticks = ShapeClock.ticks
-        check_memory(self._built)
+        guarded(Where(self.file), lambda: check_memory(self._built))
 
     def forward(
         self,

@@ -123,7 +123,6 @@ def build(net: schema.NetParameter, graph: Graph, context: LayerContext) -> Buil
     if net.force_backward:
         _force_backward(built, graph)
     mark_overwritten(built.steps)
-    check_memory(built)
     return built
 
 
