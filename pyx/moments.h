@@ -16,7 +16,7 @@
 #include <math.h>
 #include "lanes.h"
 
-#define LEAP 24.0
+#define LEAP 8.0
 #define MOST_LANES 16
 /* Channels whose runs are summed in turn. */
 #define MOST_RUNS 64
@@ -84,7 +84,8 @@ LOCAL struct moments end_row_sums(const struct row_sums *s)
 
 #define start_row_sums(x, n, s) FOR_REAL(start_row_sums, x)(x, n, s)
 #define add_row_sums(x, rows, stride, n, channels, s) FOR_REAL(add_row_sums, x)(x, rows, stride, n, channels, s)
-#define start_column_sums(x, width, repeat, inner, s) FOR_REAL(start_column_sums, x)(x, width, repeat, inner, s)
+#define start_column_sums(x, rows, stride, width, repeat, inner, s)                                              \
+    FOR_REAL(start_column_sums, x)(x, rows, stride, width, repeat, inner, s)
 #define add_column_sums(x, rows, stride, s) FOR_REAL(add_column_sums, x)(x, rows, stride, s)
 #define end_column_sums(x, s, mean, m2) FOR_REAL(end_column_sums, x)(x, s, mean, m2)
 
@@ -214,16 +215,17 @@ LOCAL void NAME(add_row_sums)(const real *x, Py_ssize_t rows, Py_ssize_t stride,
 
 /* ---- columns ---- */
 
-/* Makes the sums of columns empty that begin with the row x. */
-LOCAL void NAME(start_column_sums)(const real *x, Py_ssize_t width, Py_ssize_t repeat, Py_ssize_t inner,
-                                   struct column_sums *s)
+/* Makes the sums of columns empty that begin with the rows x. Shifts are the mean of four rows, or one of fewer. */
+LOCAL void NAME(start_column_sums)(const real *x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width, Py_ssize_t repeat,
+                                   Py_ssize_t inner, struct column_sums *s)
 {
+    const real *x1 = rows < 4 ? x : x + stride, *x2 = rows < 4 ? x : x1 + stride, *x3 = rows < 4 ? x : x2 + stride;
     s->rows = 0;
     s->width = width;
     s->repeat = repeat;
     s->inner = inner;
     for (Py_ssize_t j = 0; j < width * repeat; j++) {
-        s->shift.SUFFIX[j] = (real)NAME(finite_or_0)(x[j]);
+        s->shift.SUFFIX[j] = (real)NAME(finite_or_0)(((x[j] + x1[j]) + (x2[j] + x3[j])) * (real)0.25);
         s->sum[j] = s->square[j] = s->done_rows[j] = s->done_sum[j] = s->done_square[j] = 0;
     }
     for (Py_ssize_t j = 0; j < width; j += inner)

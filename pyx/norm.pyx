@@ -23,7 +23,8 @@ cdef struct Given:
     const void* beta
     const void* slope
     Py_ssize_t slope_step
-    double one_slope
+    float one_float
+    double one_double
     bint x_is_hat
 
 
@@ -39,7 +40,7 @@ cdef void tile_moments(const real* x, const View* v, Py_ssize_t tile, Py_ssize_t
     cdef Py_ssize_t i, k
     if v.repeat:
         p = strip_at(v, tile, segment)
-        start_column_sums(x + p.offset, p.channels * v.inner, p.repeat, v.inner, &column)
+        start_column_sums(x + p.offset, p.rows, p.stride, p.channels * v.inner, p.repeat, v.inner, &column)
         for i in range((p.rows + ROWS - 1) // ROWS):
             add_column_sums(x + p.offset + i * ROWS * p.stride, min(ROWS, p.rows - i * ROWS), p.stride, &column)
         end_column_sums(x, &column, mean, m2)
@@ -76,7 +77,7 @@ cdef int all_moments(const real* x, const View* v, double* mean, double* m2, int
     cdef double* parts = <double*>malloc(2 * size * sizeof(double))
     if parts == NULL:
         raise MemoryError("no memory for partial sums")
-    for unit in prange(v.tiles * v.segments, num_threads=threads, schedule="static"):
+    for unit in prange(v.tiles * v.segments, num_threads=threads, use_threads_if=threads > 1, schedule="static"):
         tile = unit % v.tiles
         segment = unit // v.tiles
         tile_moments(x, v, tile, segment, parts + segment * v.channels + tile * v.tile,
@@ -167,14 +168,14 @@ cdef int forward(const real* x, real* y, real* x_hat, const View* v, real* var, 
     if pays_to_stream(v, sizeof(real)) and x != (y if x_hat == NULL else x_hat):
         how |= STREAM
     if var != NULL and in_one_go(v, threads):
-        for unit in prange(v.tiles, num_threads=threads, schedule="static"):
+        for unit in prange(v.tiles, num_threads=threads, use_threads_if=threads > 1, schedule="static"):
             train_tile(x, y, x_hat, v, unit, var, eps, given, how)
         return 0
     if var != NULL:
         statistics(x, v, <real*>given.mean, var, threads)
         invert_std(var, <real*>given.inv_std, eps, v.channels)
     cut = cut_for(v, threads)
-    for unit in prange((cut.pieces + cut.more) * cut.tiles, num_threads=threads, schedule="static"):
+    for unit in prange((cut.pieces + cut.more) * cut.tiles, num_threads=threads, use_threads_if=threads > 1, schedule="static"):
         apply_part(x, y, x_hat, v, part_at(v, &cut, unit % cut.tiles, unit // cut.tiles), given, how, 0)
     return 0
 
@@ -262,7 +263,7 @@ cdef int all_gradients(const real* x, const real* dy, const View* v, const Given
     cdef double* parts = <double*>malloc(3 * size * sizeof(double))
     if parts == NULL:
         raise MemoryError("no memory for partial sums")
-    for unit in prange(v.tiles * v.segments, num_threads=threads, schedule="static"):
+    for unit in prange(v.tiles * v.segments, num_threads=threads, use_threads_if=threads > 1, schedule="static"):
         gradients_unit(x, dy, v, unit % v.tiles, unit // v.tiles, given, how, parts, size)
     for c in range(v.channels):
         g[c] = gx[c] = slope[c] = 0
@@ -283,12 +284,16 @@ cdef void gradients_unit(const real* x, const real* dy, const View* v, Py_ssize_
 
 
 cdef void dx_part(const real* x, const real* dy, real* dx, const View* v, Part p, const Given* given, const double* g,
-                  const double* g_x_hat, double share, int how, Py_ssize_t ahead) noexcept nogil:
-    """dx from share times the sums of the part's channels; without sums, the statistics were given."""
+                  const double* g_x_hat, Py_ssize_t base, double share, int how, Py_ssize_t ahead) noexcept nogil:
+    """dx from share times the sums of the channels from `base` on; of given statistics, without sums."""
     cdef channels c
     cdef columns column
+    cdef const double* sums = NULL
+    cdef const double* sums_x_hat = NULL
+    if not how & GIVEN:
+        sums, sums_x_hat = g + (p.first - base), g_x_hat + (p.first - base)
     read_channels(x, p.first, p.channels, given, &c)
-    set_backward(x, &c, given.inv_std, p.first, g, g_x_hat, share, p.channels)
+    set_backward(x, &c, given.inv_std, p.first, sums, sums_x_hat, share, p.channels)
     if v.repeat:
         column.width, column.repeat, column.inner = p.channels * v.inner, p.repeat, v.inner
         set_columns(x, &c, True, &column)
@@ -313,7 +318,7 @@ cdef void backward_tile(const real* x, const real* dy, real* dx, const View* v, 
     finish_gradients(x, given, out, tile * v.tile, channels_of(v, tile), g, gx, slope)
     if dx != NULL:
         for piece in range(cut.pieces + cut.more):
-            dx_part(x, dy, dx, v, part_at(v, &cut, tile, piece), given, NULL if how & GIVEN else g, gx,
+            dx_part(x, dy, dx, v, part_at(v, &cut, tile, piece), given, g, gx, tile * v.tile,
                     1 / <double>(v.outer * v.inner), how, v.tile * v.inner if tile + 1 < v.tiles else 0)
 
 
@@ -329,10 +334,8 @@ cdef void apply_gradients(const real* x, const real* dy, real* dx, const View* v
     cdef int how = how_to_write(x, dy, dx, v, given, use_global_stats)
     cdef Cut cut = cut_for(v, threads)
     cdef Py_ssize_t unit
-    for unit in prange((cut.pieces + cut.more) * cut.tiles, num_threads=threads, schedule="static"):
-        dx_part(x, dy, dx, v, part_at(v, &cut, unit % cut.tiles, unit // cut.tiles), given,
-                NULL if use_global_stats else g + unit % cut.tiles * cut.tile,
-                NULL if use_global_stats else g_x_hat + unit % cut.tiles * cut.tile, share, how, 0)
+    for unit in prange((cut.pieces + cut.more) * cut.tiles, num_threads=threads, use_threads_if=threads > 1, schedule="static"):
+        dx_part(x, dy, dx, v, part_at(v, &cut, unit % cut.tiles, unit // cut.tiles), given, g, g_x_hat, 0, share, how, 0)
 
 
 cdef int sum_gradients(const real* x, const real* dy, const View* v, const Given* given, const Gradients* out, double* g,
@@ -357,7 +360,7 @@ cdef int backward(const real* x, const real* dy, real* dx, const View* v, const 
     cdef double* both
     cdef Py_ssize_t unit
     if sums and in_one_go(v, threads):
-        for unit in prange(v.tiles, num_threads=threads, schedule="static"):
+        for unit in prange(v.tiles, num_threads=threads, use_threads_if=threads > 1, schedule="static"):
             backward_tile(x, dy, dx, v, unit, given, out, how)
         return 0
     both = <double*>malloc(2 * v.channels * sizeof(double))
@@ -405,7 +408,7 @@ cdef int give(const real[:, :, ::1] x, const real[::1] mean, const real[::1] inv
     cdef const real[::1] slopes
     check_count(mean.shape[0], channels, "mean")
     check_count(inv_std.shape[0], channels, "inv_std")
-    given.mean, given.inv_std = <void*>&mean[0], <void*>&inv_std[0]
+    given.mean, given.inv_std = <void*><const void*>&mean[0], <void*><const void*>&inv_std[0]
     given.gamma = given.beta = given.slope = NULL
     given.x_is_hat = False
     if gamma is not None:
@@ -421,8 +424,8 @@ cdef int give(const real[:, :, ::1] x, const real[::1] mean, const real[::1] inv
         check_count(slopes.shape[0], channels, "slope")
         given.slope, given.slope_step = &slopes[0], 1
     else:
-        (<real*>&given.one_slope)[0] = slope
-        given.slope, given.slope_step = &given.one_slope, 0
+        given.one_float = given.one_double = slope
+        given.slope, given.slope_step = <const void*>&given.one_float if real is float else <const void*>&given.one_double, 0
     return 0
 
 

@@ -86,41 +86,56 @@ LOCAL void NAME(set_columns)(const real *x, const struct channels *from, int bac
 }
 
 /* One vector, or where `some` is not 0 its first elements; what lies beyond them in the arrays is not used. */
-#define AT(p, j) (some ? load_some((p) + (j), some, all(0)) : load((p) + (j)))
-#define PUT(p, v) (some ? store_some((p), v, some) : store((p), v))
+#define AT(p) (some ? load_some(p, some, all(0)) : load(p))
+#define PUT(p, v) (some ? store_some(p, v, some) : store(p, v))
+/* A parameter of the columns from the j-th on. */
+#define OF(name) AT(c->of.name.SUFFIX + j)
 
 /* ---- forward ---- */
 
-INLINE void NAME(apply_vector)(const real *x, real *y, real *x_hat, Py_ssize_t j, Py_ssize_t some, const struct columns *c,
-                               const int how)
+/* One vector of columns in `rows` rows. */
+INLINE void NAME(apply_vector)(const real *x, real *y, real *x_hat, const int rows, Py_ssize_t stride, Py_ssize_t j,
+                               Py_ssize_t some, const struct columns *c, const int how)
 {
-    native h = (AT(x, j) - AT(c->of.mean.SUFFIX, j)) * AT(c->of.inv_std.SUFFIX, j);
-    native z = AT(c->of.gamma.SUFFIX, j) * h + AT(c->of.beta.SUFFIX, j);
-    if (how & ACT)
-        z = act(z, AT(c->of.slope.SUFFIX, j));
-    if (how & HAT)
-        PUT(x_hat + j, h);
-    if (how & STREAM)
-        stream(y + j, z);
-    else
-        PUT(y + j, z);
+    const native mean = OF(mean), inv_std = OF(inv_std), gamma = OF(gamma), beta = OF(beta), slope = OF(slope);
+    for (int row = 0; row < rows; row++) {
+        const Py_ssize_t at = row * stride + j;
+        native h = (AT(x + at) - mean) * inv_std, z = gamma * h + beta;
+        if (how & ACT)
+            z = act(z, slope);
+        if (how & HAT)
+            PUT(x_hat + at, h);
+        if (how & STREAM)
+            stream(y + at, z);
+        else
+            PUT(y + at, z);
+    }
+}
+
+INLINE void NAME(apply_rows_of_columns)(const real *x, real *y, real *x_hat, const int rows, Py_ssize_t stride,
+                                        Py_ssize_t ahead, const struct columns *c, const int how)
+{
+    const Py_ssize_t columns = c->width * c->repeat;
+    Py_ssize_t j = 0;
+    for (; j + NATIVE <= columns; j += NATIVE) {
+        NAME(apply_vector)(x, y, x_hat, rows, stride, j, 0, c, how);
+        for (int row = 0; row < rows; row++)
+            prefetch(x + row * stride + j + ahead);
+    }
+    if (j < columns)
+        NAME(apply_vector)(x, y, x_hat, rows, stride, j, columns - j, c, how & ~STREAM);
 }
 
 INLINE void NAME(apply_columns_as)(const real *x, real *y, real *x_hat, Py_ssize_t rows, Py_ssize_t stride,
                                    Py_ssize_t ahead, const struct columns *c, const int how)
 {
-    const Py_ssize_t columns = c->width * c->repeat;
-    for (Py_ssize_t row = 0; row < rows; row++, x += stride, y += stride) {
-        Py_ssize_t j = 0;
-        for (; j + NATIVE <= columns; j += NATIVE) {
-            NAME(apply_vector)(x, y, x_hat, j, 0, c, how);
-            prefetch(x + j + ahead);
-        }
-        if (j < columns)
-            NAME(apply_vector)(x, y, x_hat, j, columns - j, c, how & ~STREAM);
-        if (how & HAT)
-            x_hat += stride;
-    }
+    Py_ssize_t row = 0;
+    for (; row + 4 <= rows; row += 4)
+        NAME(apply_rows_of_columns)(x + row * stride, y + row * stride, how & HAT ? x_hat + row * stride : 0, 4, stride,
+                                    ahead, c, how);
+    for (; row < rows; row++)
+        NAME(apply_rows_of_columns)(x + row * stride, y + row * stride, how & HAT ? x_hat + row * stride : 0, 1, stride,
+                                    ahead, c, how);
 }
 
 /* y may be streamed where each row of it is aligned; x_hat is not. */
@@ -148,27 +163,28 @@ LOCAL void NAME(apply_columns)(const real *x, real *y, real *x_hat, Py_ssize_t r
 
 /* ---- backward: sums ---- */
 
-INLINE void NAME(add_strip_gradients)(const real *x, const real *dy, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t j,
+INLINE void NAME(add_strip_gradients)(const real *x, const real *dy, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t first,
                                       const int parts, Py_ssize_t some, const struct columns *c,
                                       struct column_gradients *s, const int how)
 {
     const Py_ssize_t columns = some ? some : parts * NATIVE;
-    native mean[2], sum_g[2], sum_gx[2], sum_slope[2];
-    real lanes[2 * NATIVE];
+    native mean[4], sum_g[4], sum_gx[4], sum_slope[4];
+    real lanes[4 * NATIVE];
     for (int p = 0; p < parts; p++) {
-        mean[p] = AT(c->of.mean.SUFFIX, j + p * NATIVE);
+        const Py_ssize_t j = first + p * NATIVE;
+        mean[p] = OF(mean);
         sum_g[p] = sum_gx[p] = sum_slope[p] = all(0);
     }
     for (Py_ssize_t row = 0; row < rows; row++, x += stride, dy += stride)
         for (int p = 0; p < parts; p++) {
-            const Py_ssize_t i = j + p * NATIVE;
-            native u = AT(x, i) - mean[p], g = AT(dy, i);
+            const Py_ssize_t j = first + p * NATIVE;
+            native u = AT(x + j) - mean[p], g = AT(dy + j);
             HOLD(g);
             if (how & ACT) {
-                native z = AT(c->of.gamma.SUFFIX, i) * (u * AT(c->of.inv_std.SUFFIX, i)) + AT(c->of.beta.SUFFIX, i);
+                native z = OF(gamma) * (u * OF(inv_std)) + OF(beta);
                 if (how & SLOPE)
                     sum_slope[p] += g * z * not_above(z);
-                g *= act_slope(z, AT(c->of.slope.SUFFIX, i));
+                g *= act_slope(z, OF(slope));
             }
             sum_g[p] += g;
             sum_gx[p] += g * u;
@@ -177,7 +193,7 @@ INLINE void NAME(add_strip_gradients)(const real *x, const real *dy, Py_ssize_t 
     for (int p = 0; p < parts; p++)                                                                              \
         store(lanes + p * NATIVE, sums[p]);                                                                      \
     for (Py_ssize_t i = 0; i < columns; i++)                                                                     \
-        (into)[j + i] += (double)lanes[i];
+        (into)[first + i] += (double)lanes[i];
 
     FLUSH(sum_g, s->g)
     FLUSH(sum_gx, s->gx)
@@ -192,8 +208,8 @@ INLINE void NAME(add_column_gradients_as)(const real *x, const real *dy, Py_ssiz
 {
     const Py_ssize_t columns = c->width * c->repeat;
     Py_ssize_t j = 0;
-    for (; j + 2 * NATIVE <= columns; j += 2 * NATIVE)
-        NAME(add_strip_gradients)(x, dy, rows, stride, j, 2, 0, c, s, how);
+    for (; j + 4 * NATIVE <= columns; j += 4 * NATIVE)
+        NAME(add_strip_gradients)(x, dy, rows, stride, j, 4, 0, c, s, how);
     for (; j + NATIVE <= columns; j += NATIVE)
         NAME(add_strip_gradients)(x, dy, rows, stride, j, 1, 0, c, s, how);
     if (j < columns)
@@ -214,40 +230,53 @@ LOCAL void NAME(add_column_gradients)(const real *x, const real *dy, Py_ssize_t 
 
 /* ---- backward: dx ---- */
 
-INLINE void NAME(backward_vector)(const real *x, const real *dy, real *dx, Py_ssize_t j, Py_ssize_t some,
-                                  const struct columns *c, const int how)
+/* One vector of columns in `rows` rows. */
+INLINE void NAME(backward_vector)(const real *x, const real *dy, real *dx, const int rows, Py_ssize_t stride, Py_ssize_t j,
+                                  Py_ssize_t some, const struct columns *c, const int how)
 {
-    const int needs_x = how & ACT || !(how & GIVEN);
-    native u = all(0), g = AT(dy, j);
-    if (needs_x)
-        u = AT(x, j) - AT(c->of.mean.SUFFIX, j);
-    if (how & ACT) {
-        native z = AT(c->of.gamma.SUFFIX, j) * (u * AT(c->of.inv_std.SUFFIX, j)) + AT(c->of.beta.SUFFIX, j);
-        g *= act_slope(z, AT(c->of.slope.SUFFIX, j));
+    const native mean = OF(mean), inv_std = OF(inv_std), gamma = OF(gamma), beta = OF(beta), slope = OF(slope);
+    const native from_dy = OF(from_dy), from_x = OF(from_x), constant = OF(constant);
+    for (int row = 0; row < rows; row++) {
+        const Py_ssize_t at = row * stride + j;
+        native u = all(0), g = AT(dy + at);
+        if (how & ACT || !(how & GIVEN))
+            u = AT(x + at) - mean;
+        if (how & ACT)
+            g *= act_slope(gamma * (u * inv_std) + beta, slope);
+        g *= from_dy;
+        if (!(how & GIVEN))
+            g += from_x * u + constant;
+        if (how & STREAM)
+            stream(dx + at, g);
+        else
+            PUT(dx + at, g);
     }
-    g *= AT(c->of.from_dy.SUFFIX, j);
-    if (!(how & GIVEN))
-        g += AT(c->of.from_x.SUFFIX, j) * u + AT(c->of.constant.SUFFIX, j);
-    if (how & STREAM)
-        stream(dx + j, g);
-    else
-        PUT(dx + j, g);
+}
+
+INLINE void NAME(backward_rows_of_columns)(const real *x, const real *dy, real *dx, const int rows, Py_ssize_t stride,
+                                           Py_ssize_t ahead, const struct columns *c, const int how)
+{
+    const Py_ssize_t columns = c->width * c->repeat;
+    Py_ssize_t j = 0;
+    for (; j + NATIVE <= columns; j += NATIVE) {
+        NAME(backward_vector)(x, dy, dx, rows, stride, j, 0, c, how);
+        for (int row = 0; row < rows; row++) {
+            prefetch(x + row * stride + j + ahead);
+            prefetch(dy + row * stride + j + ahead);
+        }
+    }
+    if (j < columns)
+        NAME(backward_vector)(x, dy, dx, rows, stride, j, columns - j, c, how & ~STREAM);
 }
 
 INLINE void NAME(backward_columns_as)(const real *x, const real *dy, real *dx, Py_ssize_t rows, Py_ssize_t stride,
                                       Py_ssize_t ahead, const struct columns *c, const int how)
 {
-    const Py_ssize_t columns = c->width * c->repeat;
-    for (Py_ssize_t row = 0; row < rows; row++, x += stride, dy += stride, dx += stride) {
-        Py_ssize_t j = 0;
-        for (; j + NATIVE <= columns; j += NATIVE) {
-            NAME(backward_vector)(x, dy, dx, j, 0, c, how);
-            prefetch(x + j + ahead);
-            prefetch(dy + j + ahead);
-        }
-        if (j < columns)
-            NAME(backward_vector)(x, dy, dx, j, columns - j, c, how & ~STREAM);
-    }
+    Py_ssize_t row = 0;
+    for (; row + 4 <= rows; row += 4)
+        NAME(backward_rows_of_columns)(x + row * stride, dy + row * stride, dx + row * stride, 4, stride, ahead, c, how);
+    for (; row < rows; row++)
+        NAME(backward_rows_of_columns)(x + row * stride, dy + row * stride, dx + row * stride, 1, stride, ahead, c, how);
 }
 
 /* dx may be streamed where each row of it is aligned. */
@@ -274,5 +303,6 @@ LOCAL void NAME(backward_columns)(const real *x, const real *dy, real *dx, Py_ss
 }
 
 #undef AT
+#undef OF
 #undef PUT
 #endif

@@ -27,7 +27,8 @@ cdef extern from "norm_columns.h" nogil:
     void start_row_sums(const void* x, Py_ssize_t n, row_sums* s)
     void add_row_sums(const void* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t n, Py_ssize_t channels, row_sums* s)
     moments end_row_sums(const row_sums* s)
-    void start_column_sums(const void* x, Py_ssize_t width, Py_ssize_t repeat, Py_ssize_t inner, column_sums* s)
+    void start_column_sums(const void* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width, Py_ssize_t repeat,
+                           Py_ssize_t inner, column_sums* s)
     void add_column_sums(const void* x, Py_ssize_t rows, Py_ssize_t stride, column_sums* s)
     void end_column_sums(const void* x, column_sums* s, double* mean, double* m2)
 

@@ -70,8 +70,8 @@ LOCAL void NAME(fill)(const real *x, union tile *to, const void *from, Py_ssize_
             to->SUFFIX[k] = from ? values[0] : (real)otherwise;
 }
 
-/* Sets what backward adds, from share times the sums of g and g * x_hat; without sums, the statistics do not depend on x.
-   c->inv_std is that of x, 1 where x is x_hat. */
+/* Sets what backward adds for n channels, from share times their sums of g and g * x_hat; without sums, the statistics do
+   not depend on x. c->inv_std is that of x, 1 where x is x_hat. */
 LOCAL void NAME(set_backward)(const real *x, struct channels *c, const void *inv_std, Py_ssize_t first, const double *g,
                               const double *g_x_hat, double share, Py_ssize_t n)
 {
