@@ -73,7 +73,9 @@ def _gaussian(array: Array, filler: schema.FillerParameter, rng: np.random.Gener
 def _positive_unitball(array: Array, filler: schema.FillerParameter, rng: np.random.Generator) -> None:
     """Positive numbers; those of each output add up to 1."""
     if not array.ndim:
-        raise LayerError("a positive_unitball filler needs an array with axes, the first of which counts the outputs")
+        raise LayerError(
+            "a positive_unitball filler needs an array with axes, the first of which counts the outputs"
+        )
     _fill_uniform(array, 0.0, 1.0, rng)
     rows = array.reshape(array.shape[0], -1)
     rows /= rows.sum(axis=1, dtype=np.float64, keepdims=True)

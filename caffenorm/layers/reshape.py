@@ -27,7 +27,9 @@ class Reshape(SameMemory):
         if any(dim < -1 for dim in dims) or dims.count(-1) > 1:
             raise LayerError(f"shape {dims} may hold sizes, 0 to copy an axis, and one -1 to be worked out")
         if param.pixelshuffler != 1:
-            raise LayerError("pixelshuffler of a fork is not supported; it moves values, which Reshape does not")
+            raise LayerError(
+                "pixelshuffler of a fork is not supported; it moves values, which Reshape does not"
+            )
 
     def new_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         first, last = self._replaced_axes(shape)
@@ -71,5 +73,7 @@ class Reshape(SameMemory):
         beyond = math.prod(shape[i] for i in copied if i >= last)
         known = beyond * math.prod(dim for dim in given if dim > 0)
         if known == 0 or values % known:
-            raise ShapeError(f"{values} values of shape {list(shape)} do not fit {given}: no size for -1 works")
+            raise ShapeError(
+                f"{values} values of shape {list(shape)} do not fit {given}: no size for -1 works"
+            )
         return values // known
