@@ -19,33 +19,24 @@ from caffenorm.synced import Array
 Slope = float | None
 
 
-def fuse(steps: Sequence[LayerStep]) -> list[Step]:
-    """Replace the chains among `steps` that run faster as one."""
-    plan: list[Step] = []
-    index = 0
-    while index < len(steps):
-        chain = norm_chain(steps, index)
-        if len(chain) > 1:
-            plan.append(FusedNorm(chain))
-            index += len(chain)
-        else:
-            plan.append(steps[index])
-            index += 1
-    return plan
-
-
-def follows(steps: Sequence[LayerStep], index: int, first: LayerStep) -> LayerStep | None:
-    """The step at `index`, if it only reads the step before it and fits a chain that begins with `first`."""
+def follows(steps: Sequence[LayerStep], index: int) -> LayerStep | None:
+    """The step at `index`, if it reads the step before it and nothing else."""
     if not 0 < index < len(steps):
         return None
     before, step = steps[index - 1], steps[index]
     if len(step.bottom) != 1 or len(step.top) != 1 or any(before.loss_weights):
         return None
-    if step.bottom[0] is not before.top[0]:
+    return step if step.bottom[0] is before.top[0] else None
+
+
+def _joins(steps: Sequence[LayerStep], index: int, first: LayerStep) -> LayerStep | None:
+    """The step at `index`, if it follows and fits a chain that begins with `first`.
+
+    Where the chain begins in place, its bottom could not show what a layer in the middle gives.
+    """
+    step = follows(steps, index)
+    if step is None or (first.top[0] is first.bottom[0] and step.top[0] is not step.bottom[0]):
         return None
-    starts_in_place = first.top[0] is first.bottom[0]
-    if starts_in_place and step.top[0] is not step.bottom[0]:
-        return None  # the bottom would have to show what a layer in the middle gives
     return step
 
 
@@ -56,24 +47,26 @@ def norm_chain(steps: Sequence[LayerStep], index: int) -> list[LayerStep]:
     if layer.type != "BatchNorm" or not isinstance(layer, ChannelNorm) or not layer.is_plain:
         return []
     chain = [first]
-    scale = follows(steps, index + 1, first)
-    if scale is not None and _scales_channels(scale.layer, layer.channels):
+    scale = _joins(steps, index + 1, first)
+    if scale is not None and scales_channels(scale.layer, layer.channels):
         chain.append(scale)
-    activation = follows(steps, index + len(chain), first)
+    activation = _joins(steps, index + len(chain), first)
     if activation is not None and _is_activation(activation.layer, layer.channels):
         chain.append(activation)
     return chain
 
 
-def _scales_channels(layer: Layer, channels: int) -> bool:
+def scales_channels(layer: Layer, channels: int) -> bool:
+    """Whether this is a Scale of one learned factor for each channel."""
     param = layer.param.scale_param
     bounded = param.HasField("min_value") or param.HasField("max_value")
-    return layer.type == "Scale" and param.axis == 1 and layer.blobs[0].shape == (channels,) and not bounded
+    learned = layer.type == "Scale" and not bounded and bool(layer.blobs) and param.axis == 1
+    return learned and layer.blobs[0].shape == (channels,)
 
 
 def _is_activation(layer: Layer, channels: int) -> bool:
     if layer.type == "ReLU":
-        return layer.param.relu_param.negative_slope >= 0
+        return bool(layer.is_plain and layer.slope >= 0)
     return layer.type == "PReLU" and layer.blobs[0].shape == (channels,)
 
 
@@ -96,7 +89,7 @@ class FusedNorm(Step):
         self.scale = by_type.get("Scale")
         self.prelu = by_type.get("PReLU")
         relu = by_type.get("ReLU")
-        self._slope: Slope = None if relu is None else float(relu.layer.param.relu_param.negative_slope)
+        self._slope: Slope = None if relu is None else float(relu.layer.slope)
         self._between, self._graded = self._blobs_between()
 
     def _blobs_between(self) -> tuple[list[tuple[Blob, int]], list[tuple[Blob, int]]]:
@@ -203,7 +196,10 @@ class FusedNorm(Step):
 
     def _postpone_gradients(self) -> None:
         """Blobs inside the chain show their gradients when somebody reads them before the next forward."""
-        sources = [self.bottom.data_memory, *(b.data_memory for step in self.steps[1:] for b in step.layer.blobs)]
+        sources = [
+            self.bottom.data_memory,
+            *(b.data_memory for step in self.steps[1:] for b in step.layer.blobs),
+        ]
         for blob, after in self._graded:
             reads = sources if blob is self.top else [*sources, self.top.diff_memory]
             blob.diff_memory.postpone(lambda blob=blob, after=after: self._fill_diff(blob, after), reads)

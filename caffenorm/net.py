@@ -14,12 +14,12 @@ from caffenorm import prototxt, schema
 from caffenorm.backends.select import ops_for
 from caffenorm.blob import Blob, ShapeClock
 from caffenorm.errors import CaffenormError, ConfigError, ShapeError, Where
-from caffenorm.fusion import fuse
 from caffenorm.graph import near, require_known_types, wire
 from caffenorm.layer import Layer, LayerContext, registered_layers
 from caffenorm.net_build import AUTOMATIC_TOP, LearnableParam, build, check_memory, guarded
 from caffenorm.net_io import NetFiles
 from caffenorm.plan import LayerStep, Step
+from caffenorm.rewrite import fuse
 
 Floats = NDArray[Any]  # of the net's dtype, float32 or float64
 

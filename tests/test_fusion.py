@@ -10,7 +10,8 @@ from tolerances import assert_close
 
 import caffenorm
 from caffenorm import Net
-from caffenorm.fusion import FusedNorm, fuse
+from caffenorm.fusion import FusedNorm
+from caffenorm.rewrite import fuse
 
 SHAPE = (3, 4, 5, 6)
 ACTIVATIONS = {

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from caffenorm.blob import Blob
 from caffenorm.errors import LayerError, ShapeError
 from caffenorm.layer import Layer, canonical_axis
 from caffenorm.layers._window import Sizes, Windows, read_convolution
 from caffenorm.synced import Array
+
+if TYPE_CHECKING:
+    from caffenorm.backends.interface.conv import ConvolutionPlan
 
 _UNSUPPORTED = {
     "binary": "binary weights",
@@ -111,6 +114,16 @@ class ConvolutionBase(Layer):
         self._packed_versions = {}
 
     # --- forward and backward ---
+
+    @property
+    def plan(self) -> ConvolutionPlan:
+        """What `ops.convolve` needs to know, for the present shapes."""
+        return self._plan
+
+    @property
+    def slope(self) -> float | None:
+        """That of the ReLU which a fork's layer ends with."""
+        return self._slope
 
     def packed_weights(self, transposed: bool) -> Array:
         """The weights in the kernels' order for that direction of a convolution."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from caffenorm.blob import Blob
 from caffenorm.errors import LayerError, ShapeError
 from caffenorm.layer import Layer, canonical_axis, register_layer
+from caffenorm.synced import Array
 
 
 @register_layer("InnerProduct")
@@ -60,6 +61,30 @@ class InnerProduct(Layer):
         bias = self.read(self.blobs[1]) if len(self.blobs) > 1 else None
         weights = self.read(self.blobs[0])
         self.ops.multiply(x, weights, y, transpose_b=not self._transpose, bias=bias, slope=self._slope)
+
+    @property
+    def slope(self) -> float | None:
+        """That of the ReLU which a fork's layer ends with."""
+        return self._slope
+
+    @property
+    def transpose(self) -> bool:
+        """Whether the weights are (K, num_output)."""
+        return self._transpose
+
+    def multiply_folded(
+        self, x: Array, weights: Array, y: Array, *, bias: Array | None, more: Array | None, slope: float | None
+    ) -> None:
+        """forward with other weights and bias, with `more` added, then a ReLU."""
+        xs, ys = x.reshape(self._rows, self._inputs), y.reshape(self._rows, self._outputs)
+        late = slope if more is not None else None
+        self.ops.multiply(
+            xs, weights, ys, transpose_b=not self._transpose, bias=bias, slope=None if late is not None else slope
+        )
+        if more is not None:
+            self.ops.xp.add(y, more, out=y)
+        if late is not None:
+            self.ops.activate("relu", y, y, late)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = self.read_diff(top[0])
