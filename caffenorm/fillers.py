@@ -108,8 +108,8 @@ def _fan(array: Array, filler: schema.FillerParameter) -> float:
     """How many values the variance is spread over."""
     if not array.ndim:
         raise LayerError(f"{filler.type} needs an array with axes, the first of which counts the outputs")
-    fan_in = array.size / array.shape[0]
-    fan_out = array.size / array.shape[1] if array.ndim > 1 else float(array.size)
+    fan_in: float = array.size / array.shape[0]
+    fan_out: float = array.size / array.shape[1] if array.ndim > 1 else array.size
     if filler.variance_norm == schema.FillerParameter.AVERAGE:
         return (fan_in + fan_out) / 2
     return fan_out if filler.variance_norm == schema.FillerParameter.FAN_OUT else fan_in

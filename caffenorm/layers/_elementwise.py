@@ -15,8 +15,8 @@ class Elementwise(Layer):
     A subclass says `reads_x` (else its gradient reads y), `compute(x, y)`, and `gradient(s, dy, dx)`, where s
     is x or y. An x that somebody works over before backward is copied in forward.
 
-    Caffe: a gradient that reads y takes what the top holds in backward, even if a later layer has worked over it
-        in place, which spoils it. We do the same, because nets that were trained so have such layers.
+    Caffe: a gradient that reads y takes what the top holds in backward, even if a later layer has worked over
+        it in place, which spoils it. We do the same, because nets that were trained so have such layers.
     """
 
     reads_x = False

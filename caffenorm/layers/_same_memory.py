@@ -9,8 +9,9 @@ from caffenorm.layer import Layer
 
 
 class SameMemory(Layer):
-    """The top is the bottom under another shape: one memory for values and gradients. A subclass says
-    `new_shape`.
+    """The top is the bottom under another shape: one memory for values and gradients.
+
+    A subclass says `new_shape`.
     """
 
     in_place_ok = False

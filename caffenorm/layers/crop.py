@@ -43,7 +43,8 @@ class Crop(Layer):
             offset = offsets[i - axis if len(offsets) > 1 else 0] if offsets else 0
             if offset + like[i] > shape[i]:
                 raise ShapeError(
-                    f"axis {i} of bottom 0 has size {shape[i]}, and the cut goes from {offset} to {offset + like[i]}"
+                    f"axis {i} of bottom 0 has size {shape[i]}, "
+                    f"and the cut goes from {offset} to {offset + like[i]}"
                 )
             cut.append(slice(offset, offset + like[i]))
             size[i] = like[i]

@@ -17,7 +17,7 @@ _SEEDS = 1 << 63
 
 @register_layer("Dropout")
 class Dropout(Layer):
-    """In TRAIN y = x * mask / (1 - dropout_ratio), with a new mask of zeros and ones at each forward; in TEST y = x.
+    """In TRAIN y = x * mask / (1 - dropout_ratio), the mask of zeros and ones new each time; in TEST y = x.
 
     Shape: any; y has x's.
     Raises: LayerError unless 0 <= dropout_ratio < 1; for a fork's `sqrt_scale`, which is not supported.

@@ -30,5 +30,7 @@ class ELU(Elementwise):
         self.ops.activate("elu", x, y, self._alpha, self._lambda)
 
     def gradient(self, s: Array, dy: Array, dx: Array) -> None:
-        function = "elu_of_x" if self.reads_x else "elu"
-        self.ops.activate_backward(function, s, dy, dx, self._alpha, self._lambda)
+        if self.reads_x:
+            self.ops.activate_backward("elu_of_x", s, dy, dx, self._alpha, self._lambda)
+        else:
+            self.ops.activate_backward("elu", s, dy, dx, self._alpha, self._lambda)

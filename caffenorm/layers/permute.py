@@ -56,7 +56,7 @@ class Permute(Layer):
 
 
 def middle_swap(shape: Sequence[int], order: Sequence[int]) -> Swap | None:
-    """(outer, a, b, inner), where the permutation exchanges a and b and nothing else; None where it does more."""
+    """(outer, a, b, inner), where the permutation exchanges a and b alone; None where it does more."""
     first, last = 0, len(order)
     while first < last and order[first] == first:
         first += 1

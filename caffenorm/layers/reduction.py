@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from caffenorm import schema
 from caffenorm.blob import Blob
@@ -11,7 +12,7 @@ from caffenorm.errors import LayerError
 from caffenorm.layer import Layer, canonical_axis, register_layer
 
 _Operation = schema.ReductionParameter
-_TERMS = {
+_TERMS: dict[int, Literal["values", "sizes", "squares"]] = {
     _Operation.SUM: "values",
     _Operation.MEAN: "values",
     _Operation.ASUM: "sizes",
@@ -21,7 +22,7 @@ _TERMS = {
 
 @register_layer("Reduction")
 class Reduction(Layer):
-    """coeff times the SUM, ASUM (of absolute values), SUMSQ (of squares) or MEAN over the axes from `axis` on.
+    """coeff times the SUM, ASUM (of sizes), SUMSQ (of squares) or MEAN over the axes from `axis` on.
 
     Shape: the top keeps the axes before `axis`; it has none for axis 0.
     Raises: LayerError for the operation TOPK of a fork.

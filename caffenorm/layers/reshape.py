@@ -67,7 +67,7 @@ class Reshape(SameMemory):
         return first, last
 
     def _inferred(self, shape: tuple[int, ...], given: list[int], first: int, last: int) -> int:
-        """What -1 stands for. Axes that are copied cancel out, so that a batch of 0 examples has a size too."""
+        """What -1 stands for; axes that are copied cancel out, so that a batch of 0 examples will do."""
         copied = {first + i for i, dim in enumerate(given) if dim == 0}
         values = math.prod(shape[i] for i in range(first, last) if i not in copied)
         beyond = math.prod(shape[i] for i in copied if i >= last)

@@ -27,7 +27,8 @@ class ShuffleChannel(Layer):
             raise LayerError(f"group must be 1 or more, found {group}")
         if len(shape) < 2 or shape[1] % group:
             raise ShapeError(
-                f"needs channels on axis 1 that divide into {group} groups, and bottom 0 has shape {list(shape)}"
+                f"needs channels on axis 1 that divide into {group} groups, "
+                f"and bottom 0 has shape {list(shape)}"
             )
         inner = math.prod(shape[2:])
         self._apart = (shape[0], group, shape[1] // group, inner)

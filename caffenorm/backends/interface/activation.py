@@ -36,8 +36,8 @@ class ActivationOps(Protocol):
     | exp | e^(a x + b) | y |
     | log | c log(a x + b) | x |
 
-    At kinks: relu has slope a at 0, elu b * a, abs 0; clip passes the gradient on both bounds, clipped_relu on none.
-    A NaN in x is one in y.
+    At kinks: relu has slope a at 0, elu b * a, abs 0; clip passes the gradient on both bounds, clipped_relu
+    on none. A NaN in x is one in y.
     """
 
     def activate(
@@ -60,7 +60,7 @@ class ActivationOps(Protocol):
     def random_mask(self, x: Array, y: Array, seed: int, ratio: float, scale: float) -> None:
         """y = x * mask, where the mask is 0 with probability `ratio`, else `scale`; y may be x.
 
-        The mask follows from `seed` (64 bits) and an element's index alone: Philox4x32-10, keyed by the seed. Word k
-        of counter i belongs to the element with index 1024 (i // 256) + 256 k + i % 256, and drops it below
-        ratio * 2^32.
+        The mask follows from `seed` (64 bits) and an element's index alone: Philox4x32-10, keyed by the seed.
+        Word k of counter i belongs to the element with index 1024 (i // 256) + 256 k + i % 256, and drops it
+        below ratio * 2^32.
         """

@@ -10,7 +10,10 @@ Terms = Literal["values", "sizes", "squares"]
 
 
 class TensorOps(Protocol):
-    """Ops of the family tensor. Where an output may be an input, that is said; else they are different memory."""
+    """Ops of the family tensor.
+
+    Where an output may be an input, that is said; else they are different memory.
+    """
 
     # --- softmax: arrays are (outer, channels, inner) ---
 
@@ -29,7 +32,7 @@ class TensorOps(Protocol):
         y: Array,
         slope: float | None = None,
     ) -> None:
-        """y = sum of weights[i] * arrays[i] (None: all 1); with a slope, y = max(sum, 0) + slope * min(sum, 0)."""
+        """y = sum of weights[i] * arrays[i] (None: all 1); with a slope, leaky ReLU of that."""
 
     def product(self, arrays: Sequence[Array], y: Array) -> None:
         """y = product of the arrays."""
@@ -56,9 +59,9 @@ class TensorOps(Protocol):
     ) -> None:
         """The k largest values of x (outer, channels, inner) along axis 1: where they are, and what they are.
 
-        Places and values are (outer, k, inner) and of x's dtype; at least one is given. The largest comes first; of
-        equal ones that with the larger place (with `smallest` the smallest first, and the smaller place); a NaN
-        before all numbers.
+        Places and values are (outer, k, inner) and of x's dtype; at least one is given. The largest comes
+        first; of equal ones that with the larger place (with `smallest` the smallest first, and the smaller
+        place); a NaN before all numbers.
         """
 
     # --- rows, columns, axes ---
@@ -84,4 +87,4 @@ class TensorOps(Protocol):
         """y (outer, b, a, inner) = x (outer, a, b, inner) with its middle axes exchanged."""
 
     def scale_add(self, scale: Array, x: Array, y: Array, out: Array) -> None:
-        """out = scale * x + y, with a scale for each row; x, y, out (rows, size), scale (rows,); out may be x or y."""
+        """out = scale * x + y; scale (rows,), x, y, out (rows, size); out may be x or y."""
