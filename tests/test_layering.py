@@ -31,7 +31,7 @@ RANKS: dict[str, int] = {
             ("synced", "blob"),
             ("layer", "fillers"),
             ("layers",),
-            ("graph", "plan", "fusion"),
+            ("graph", "plan", "fusion", "folding", "rewrite"),
             ("net_build", "net_io", "net"),
             ("gradient_check", "functional", "solvers", "convert", "pycaffe", "draw", "summary", "timing"),
             ("cli", "__main__"),

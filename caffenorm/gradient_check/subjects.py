@@ -72,6 +72,7 @@ class Kept:
     def restore(self) -> None:
         """Put everything back."""
         for blob, values in self._data.values():
+            blob.reshape(values.shape)
             blob.data[...] = values
         for blob, values in self._diff.values():
             blob.diff[...] = values
@@ -137,6 +138,7 @@ class Subject:
     def _rewind(self) -> None:
         _random.generator().bit_generator.state = self._rng
         for blob, values in self._moved:
+            blob.reshape(values.shape)  # Filter's tops have as many rows as it selects
             blob.data[...] = values
         for array, values in self._memory:
             array[...] = values
@@ -170,6 +172,7 @@ class LayerSubject(Subject):
 
     def __init__(self, step: LayerStep, bottom_names: Sequence[str]) -> None:
         self._step = step
+        step.reshape_if_changed()
         layer = step.layer
         allowed = [asked or layer.allow_force_backward(i) for i, asked in enumerate(step.propagate_down)]
         self.targets = [*_bottoms(step, allowed, bottom_names), *parameters(layer)]

@@ -18,6 +18,11 @@ NOT_THE_DERIVATIVE = {
     "ContrastiveLoss": "divides by the distance plus 1e-4",
     "MultinomialLogisticLoss": "raises probabilities to 1e-20 in the gradient too",
 }
+# Cases whose gradient is not the derivative, or too steep for differences.
+LEFT_OUT = {
+    "SoftmaxWithLoss/certain": "the loss is capped, the gradient is not",
+    "BatchNorm/offset_mixed_train": "values of 1e4 and more with a variance of 1e-6: differences are rounding",
+}
 # Families whose cases are about other things than gradients, or that have none to check.
 NO_GRADIENT = {"Accuracy", "ArgMax", "Input", "Threshold", "Silence", "Net", "Dropout", "DummyData"}
 FAMILIES = sorted(set(golden.layer_families()) - NO_GRADIENT - set(NOT_THE_DERIVATIVE))
@@ -27,7 +32,7 @@ def cases() -> list[Path]:
     found = []
     for family in FAMILIES:
         with_backward = [path for path in golden.paths(family) if golden.load(path).meta.get("backward")]
-        found += with_backward
+        found += [path for path in with_backward if golden.name(path) not in LEFT_OUT]
     return found
 
 
@@ -38,6 +43,9 @@ def test_gradients_are_the_derivative(path: Path) -> None:
     set_params(net, case.under("param"))
     inputs = by_step(case.under("in"))
     values = {**inputs[-1], **inputs.get(case.meta.get("forwards", 1) - 1, {})}
+    for name, value in values.items():
+        net.blobs[name].reshape(value.shape)
+    net.reshape()
 
     report = check_gradients(net, inputs=values, samples=12)
 
@@ -59,7 +67,7 @@ def test_gradients_that_are_not_the_derivative_are_off_by_little(family: str) ->
 def test_every_registered_layer_has_golden_cases_or_tests_of_its_own() -> None:
     ours = {
         "Axpy", "BN", "GN", "GroupNorm", "InstanceNorm", "LayerNorm", "Normalize", "Permute", "Python", "ReLU6",
-        "ShuffleChannel", "SmoothL1Loss", "SyncBatchNorm", "DepthwiseConvolution", "ConvolutionDepthwise",
+        "ShuffleChannel", "SmoothL1Loss", "NdConvolution", "NdPooling", "SyncBatchNorm", "DepthwiseConvolution", "ConvolutionDepthwise",
     }  # fmt: skip
     registered = {name for name in layer_type_list() if not name.endswith("ForTest")}
     assert registered - ours <= set(golden.layer_families())

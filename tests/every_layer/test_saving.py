@@ -26,7 +26,7 @@ def randomise(net: Net) -> None:
     rng = np.random.default_rng(11)
     for blobs in net.params.values():
         for blob in blobs:
-            blob.data[...] = rng.standard_normal(blob.shape)
+            blob.data[...] = rng.uniform(0.1, 2, blob.shape)
 
 
 @pytest.mark.parametrize("suffix", ["caffemodel", "caffemodel.h5"])
