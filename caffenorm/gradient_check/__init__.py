@@ -26,7 +26,7 @@ from caffenorm.plan import LayerStep
 
 __all__ = ["GradientCheck", "GradientError", "GradientReport", "check_gradients", "check_layer"]
 
-_NUDGE = 0.3  # by how much parameters of a net made here are moved off their fillers' values
+_NUDGE = 0.3  # by how much of their spread parameters of a net made here are moved off their fillers' values
 
 
 def check_gradients(
@@ -39,7 +39,7 @@ def check_gradients(
     tolerance: float = 1e-6,
     kink: float = 0.0,
     kink_range: float = -1.0,
-    samples: int | None = 100,
+    samples: int | None = 20,
     exhaustive: bool = False,
     seed: int = 0,
     raise_on_failure: bool = False,
@@ -109,6 +109,7 @@ def check_layer(
     tops: int | None = None,
     in_place: bool = False,
     phase: int = schema.TRAIN,
+    samples: int | None = 100,
     **options: Any,
 ) -> GradientReport:
     """Check the gradients of one layer.
@@ -120,6 +121,7 @@ def check_layer(
         tops: how many; None: as many as the layer needs.
         in_place: whether top 0 is bottom 0.
         phase: `caffenorm.TRAIN` or `caffenorm.TEST`.
+        samples: elements of an array to check; None: all.
         options: of `check_gradients`.
 
     Returns:
@@ -150,7 +152,8 @@ def check_layer(
     if in_place:
         message.top[0] = names[0]
     given = {name: value for name, value in zip(names, inputs or (), strict=False) if value is not None}
-    return check_gradients(net, inputs=given, layers=[message.name], phase=phase, **options)
+    layers = [message.name]
+    return check_gradients(net, inputs=given, layers=layers, phase=phase, samples=samples, **options)
 
 
 def _needed_tops(layer_type: str, bottoms: int) -> int:
@@ -174,7 +177,8 @@ def _net_to_check(
     made = Net(net, dtype=np.float64, **options)
     if options.get("weights") is None:
         for target in (target for layer in made.layers for target in parameters(layer)):
-            target.values()[...] += _NUDGE * rng.normal(size=target.blobs[0].count)
+            values = target.values()
+            values += _NUDGE * (values.std() or 1.0) * rng.normal(size=values.size)
     return made
 
 

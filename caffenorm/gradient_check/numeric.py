@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caffenorm.gradient_check.report import GradientCheck
 from caffenorm.gradient_check.subjects import Floats, Subject, Target
+
+Indices = NDArray[np.intp]
 
 _NOISE = 8 * np.finfo(np.float64).eps  # relative error that an output may have
 _SMALL = 1e-2  # a gradient below this share of the array's largest is compared as if it were that large
@@ -83,20 +86,26 @@ class _Projection:
         one[index] = 1
         return one
 
-    def of(self, outputs: Floats) -> Floats:
-        """The combinations of something that is linear in the outputs."""
-        return outputs if self._weights is None else (self._weights @ outputs).reshape(1)
+    def of(self, values: Floats, at: Indices) -> Floats:
+        """The combinations of something that is linear in the outputs, 0 but for those numbered `at`."""
+        if self._weights is not None:
+            return np.atleast_1d(self._weights[at] @ values)
+        whole = np.zeros(self._size)
+        whole[at] = values
+        return whole
 
-    def of_sizes(self, sizes: Floats) -> Floats:
-        """Bounds of the combinations, from bounds of the outputs' absolute values."""
-        return sizes if self._weights is None else (np.abs(self._weights) @ sizes).reshape(1)
+    def of_sizes(self, sizes: Floats, at: Indices) -> Floats:
+        """Bounds of the combinations, from bounds of the absolute values of the outputs numbered `at`."""
+        return (
+            self.of(sizes, at) if self._weights is None else np.atleast_1d(np.abs(self._weights[at]) @ sizes)
+        )
 
-    def between(self, one: Floats, other: Floats) -> tuple[Floats, Floats]:
-        """The least and the greatest that combinations can be where each output lies between two values."""
+    def between(self, one: Floats, other: Floats, at: Indices) -> tuple[Floats, Floats]:
+        """The least and the greatest combinations where the outputs numbered `at` lie between two values."""
         if self._weights is None:
-            return np.minimum(one, other), np.maximum(one, other)
-        one, other = self._weights * one, self._weights * other
-        return np.minimum(one, other).sum().reshape(1), np.maximum(one, other).sum().reshape(1)
+            return self.of(np.minimum(one, other), at), self.of(np.maximum(one, other), at)
+        one, other = self._weights[at] * one, self._weights[at] * other
+        return np.atleast_1d(np.minimum(one, other).sum()), np.atleast_1d(np.maximum(one, other).sum())
 
 
 def _weights(rng: np.random.Generator, size: int) -> Floats:
@@ -105,7 +114,7 @@ def _weights(rng: np.random.Generator, size: int) -> Floats:
     return weights
 
 
-def _picked(target: Target, settings: Settings, rng: np.random.Generator) -> np.ndarray:
+def _picked(target: Target, settings: Settings, rng: np.random.Generator) -> Indices:
     """Indices of the elements to check."""
     count = target.blobs[0].count
     if settings.samples is None or count <= settings.samples:
@@ -117,8 +126,7 @@ def _scale(values: Floats) -> float:
     """A length on which the function may be expected to be smooth: the spread of the values."""
     if not values.size:
         return 1.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        spread = max(float(values.std()), 1e-6 * float(np.sqrt((values**2).mean())))
+    spread = max(float(values.std()), 1e-6 * float(np.sqrt((values**2).mean())))
     if values.size == 1:
         spread = abs(float(values[0]))
     return spread if np.isfinite(spread) and spread > 0 else 1.0
@@ -138,7 +146,7 @@ class _Comparison:
         self.step = settings.step * _scale(target.values())
         self.size = 0.0
 
-    def run(self, indices: np.ndarray, analytic: Floats) -> GradientCheck:
+    def run(self, indices: Indices, analytic: Floats) -> GradientCheck:
         kept = [k for k, index in enumerate(indices) if not self._is_told_kink(int(index))]
         kinks = len(indices) - len(kept)
         slopes = {k: self._slopes(int(indices[k]), self.step) for k in kept}
@@ -191,23 +199,24 @@ class _Comparison:
         above, below = value + step, value - step
         up = self.subject.evaluate(self.target, index, above)
         down = self.subject.evaluate(self.target, index, below)
-        with np.errstate(all="ignore"):
-            difference = up - down
-            central = difference / (above - below)
-            sides = (up - self.outputs) / (above - value), (self.outputs - down) / (value - below)
-            noise = np.where(difference != 0, _NOISE * np.abs(self.outputs), 0) / (above - below)
-            low, high = self.projection.between(*sides)
-            return Slopes(self.projection.of(central), self.projection.of_sizes(noise), low, high)
+        at = np.flatnonzero((up != self.outputs) | (down != self.outputs))
+        up, down, middle = up[at], down[at], self.outputs[at]
+        projection = self.projection
+        sides = (up - middle) / (above - value), (middle - down) / (value - below)
+        low, high = projection.between(*sides, at)
+        noise = _NOISE * np.abs(middle) / (above - below)
+        return Slopes(
+            projection.of((up - down) / (above - below), at), projection.of_sizes(noise, at), low, high
+        )
 
     def _error(self, analytic: Floats, numeric: Floats, noise: Floats) -> tuple[float, int, float]:
         """The largest relative error over the projections, its row, and the numeric gradient there."""
         if not analytic.size:
             return 0.0, 0, 0.0
-        with np.errstate(all="ignore"):
-            least = np.maximum(noise / self.settings.tolerance, _SMALL * self.size)
-            size = np.maximum(np.maximum(np.abs(analytic), np.abs(numeric)), least)
-            off = np.abs(analytic - numeric)
-            errors = np.where(off == 0, 0, off / size)
+        least = np.maximum(noise / self.settings.tolerance, _SMALL * self.size)
+        size = np.maximum(np.maximum(np.abs(analytic), np.abs(numeric)), least)
+        off = np.abs(analytic - numeric)
+        errors = np.where(off == 0, 0, off / size)
         errors = np.where(np.isfinite(analytic) & np.isfinite(numeric), errors, np.inf)
         row = int(errors.argmax())
         return float(errors[row]), row, float(numeric[row])
