@@ -100,7 +100,10 @@ INLINE void NAME(apply_vector)(const real *x, real *y, real *x_hat, const int ro
     const native mean = OF(mean), inv_std = OF(inv_std), gamma = OF(gamma), beta = OF(beta), slope = OF(slope);
     for (int row = 0; row < rows; row++) {
         const Py_ssize_t at = row * stride + j;
-        native h = (AT(x + at) - mean) * inv_std, z = gamma * h + beta;
+        native h = AT(x + at), z;
+        if (!(how & LINEAR))
+            h = (h - mean) * inv_std;
+        z = gamma * h + beta;
         if (how & ACT)
             z = act(z, slope);
         if (how & HAT)
@@ -157,6 +160,10 @@ LOCAL void NAME(apply_columns)(const real *x, real *y, real *x_hat, Py_ssize_t r
         CASE(STREAM | ACT)
         CASE(STREAM | HAT)
         CASE(STREAM | HAT | ACT)
+        CASE(LINEAR)
+        CASE(LINEAR | ACT)
+        CASE(LINEAR | STREAM)
+        CASE(LINEAR | STREAM | ACT)
     }
 #undef CASE
 }
@@ -178,16 +185,23 @@ INLINE void NAME(add_strip_gradients)(const real *x, const real *dy, Py_ssize_t 
     for (Py_ssize_t row = 0; row < rows; row++, x += stride, dy += stride)
         for (int p = 0; p < parts; p++) {
             const Py_ssize_t j = first + p * NATIVE;
-            native u = AT(x + j) - mean[p], g = AT(dy + j);
-            HOLD(g);
+            native u = all(0), g = AT(dy + j);
+            if (!(how & (TOTAL | DOT)))
+                HOLD(g);
+            if (how & DOT)
+                u = AT(x + j);
+            else if (!(how & TOTAL))
+                u = AT(x + j) - mean[p];
             if (how & ACT) {
                 native z = OF(gamma) * (u * OF(inv_std)) + OF(beta);
                 if (how & SLOPE)
                     sum_slope[p] += g * z * not_above(z);
                 g *= act_slope(z, OF(slope));
             }
-            sum_g[p] += g;
-            sum_gx[p] += g * u;
+            if (!(how & DOT))
+                sum_g[p] += g;
+            if (!(how & TOTAL))
+                sum_gx[p] += g * u;
         }
 #define FLUSH(sums, into)                                                                                        \
     for (int p = 0; p < parts; p++)                                                                              \
@@ -220,12 +234,18 @@ INLINE void NAME(add_column_gradients_as)(const real *x, const real *dy, Py_ssiz
 LOCAL void NAME(add_column_gradients)(const real *x, const real *dy, Py_ssize_t rows, Py_ssize_t stride,
                                        const struct columns *c, int how, struct column_gradients *s)
 {
-    if (how == 0)
-        NAME(add_column_gradients_as)(x, dy, rows, stride, c, s, 0);
-    else if (how == ACT)
-        NAME(add_column_gradients_as)(x, dy, rows, stride, c, s, ACT);
-    else
-        NAME(add_column_gradients_as)(x, dy, rows, stride, c, s, ACT | SLOPE);
+#define CASE(which)                                                                                              \
+    case which:                                                                                                  \
+        NAME(add_column_gradients_as)(x, dy, rows, stride, c, s, which);                                         \
+        break;
+    switch (how) {
+        CASE(0)
+        CASE(ACT)
+        CASE(ACT | SLOPE)
+        CASE(TOTAL)
+        CASE(DOT)
+    }
+#undef CASE
 }
 
 /* ---- backward: dx ---- */

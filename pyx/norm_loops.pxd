@@ -1,7 +1,7 @@
 # The inner loops of the norm kernels. Their pointers to void are to float or double; C picks the version by the first.
 
 cdef extern from "norm_columns.h" nogil:
-    enum: ACT, HAT, STREAM, SLOPE, GIVEN, MOST_RUNS
+    enum: ACT, STREAM, HAT, LINEAR, SLOPE, TOTAL, DOT, GIVEN, MOST_RUNS
 
     union tile:
         pass

@@ -6,8 +6,12 @@
 
 #include "moments.h"
 
-/* What a loop does beside the plain case; each combination is compiled by itself. */
-enum { ACT = 1, HAT = 2, STREAM = 4, SLOPE = 2, GIVEN = 2 };
+/* What a loop does beside the plain case, or less; each combination is compiled by itself.
+   ACT: there is an activation. STREAM: the result goes past the caches.
+   Forward: HAT: x_hat is written too. LINEAR: gamma * x + beta, without statistics.
+   Sums: SLOPE: for the slope too. TOTAL: sum(dy) alone. DOT: sum(dy * x) alone.
+   dx: GIVEN: the statistics were given, so it is from_dy * g alone, and without an activation x is not read. */
+enum { ACT = 1, STREAM = 4, HAT = 2, LINEAR = 8, SLOPE = 2, TOTAL = 4, DOT = 8, GIVEN = 2 };
 
 /* The channels of a tile, or its columns. y = act(gamma * (x - mean) * inv_std + beta); backward, with g = dy * act':
    dx = from_dy * g + (from_x * (x - mean) + constant). */
@@ -77,7 +81,7 @@ LOCAL void NAME(set_backward)(const real *x, struct channels *c, const void *inv
 {
     (void)x;
     for (Py_ssize_t k = 0; k < n; k++)
-        c->from_dy.SUFFIX[k] = c->gamma.SUFFIX[k] * ((const real *)inv_std)[first + k];
+        c->from_dy.SUFFIX[k] = inv_std ? c->gamma.SUFFIX[k] * ((const real *)inv_std)[first + k] : c->gamma.SUFFIX[k];
     if (g)
         for (Py_ssize_t k = 0; k < n; k++) {
             const double from_dy = (double)c->gamma.SUFFIX[k] * (double)((const real *)inv_std)[first + k] * share;
@@ -90,7 +94,10 @@ LOCAL void NAME(set_backward)(const real *x, struct channels *c, const void *inv
 
 /* y and x_hat of one vector. */
 #define APPLY(v)                                                                                                 \
-    native h = ((v) - mean) * inv_std, z = gamma * h + beta;                                                     \
+    native h = (v), z;                                                                                           \
+    if (!(how & LINEAR))                                                                                         \
+        h = (h - mean) * inv_std;                                                                                \
+    z = gamma * h + beta;                                                                                        \
     if (how & ACT)                                                                                               \
         z = act(z, slope);
 
@@ -155,6 +162,10 @@ LOCAL void NAME(apply_rows)(const real *x, real *y, real *x_hat, Py_ssize_t rows
         CASE(STREAM | ACT)
         CASE(STREAM | HAT)
         CASE(STREAM | HAT | ACT)
+        CASE(LINEAR)
+        CASE(LINEAR | ACT)
+        CASE(LINEAR | STREAM)
+        CASE(LINEAR | STREAM | ACT)
     }
 #undef CASE
 }
@@ -170,16 +181,23 @@ INLINE void NAME(add_gradient_run)(const real *x, const real *dy, Py_ssize_t n, 
     const Py_ssize_t whole = n - n % (2 * LANES);
 
 #define ADD(vx, vdy)                                                                                             \
-    native u = (vx) - mean, g = (vdy);                                                                           \
-    HOLD(g);                                                                                                     \
+    native u = all(0), g = (vdy);                                                                                \
+    if (!(how & (TOTAL | DOT)))                                                                                  \
+        HOLD(g);                                                                                                 \
+    if (how & DOT)                                                                                               \
+        u = (vx);                                                                                                \
+    else if (!(how & TOTAL))                                                                                     \
+        u = (vx) - mean;                                                                                         \
     if (how & ACT) {                                                                                             \
         native z = gamma * (u * inv_std) + beta;                                                                 \
         if (how & SLOPE)                                                                                         \
             sum_slope[j] += g * z * not_above(z);                                                                \
         g *= act_slope(z, slope);                                                                                \
     }                                                                                                            \
-    sum_g[j] += g;                                                                                               \
-    sum_gx[j] += g * u;
+    if (!(how & DOT))                                                                                            \
+        sum_g[j] += g;                                                                                           \
+    if (!(how & TOTAL))                                                                                          \
+        sum_gx[j] += g * u;
 
     for (Py_ssize_t i = 0; i < whole; i += 2 * LANES) {
 #pragma GCC unroll 8
@@ -191,9 +209,11 @@ INLINE void NAME(add_gradient_run)(const real *x, const real *dy, Py_ssize_t n, 
     for (int j = 0; j < 2 * PARTS; j++) {
         const Py_ssize_t i = whole + j * NATIVE, left = n - i;
         if (left > 0) {
-            native vx = left < NATIVE ? load_some(x + i, left, mean) : load(x + i);
-            native vdy = left < NATIVE ? load_some(dy + i, left, all(0)) : load(dy + i);
-            ADD(vx, vdy)
+            if (left < NATIVE) {
+                ADD(load_some(x + i, left, mean), load_some(dy + i, left, all(0)))
+            } else {
+                ADD(load(x + i), load(dy + i))
+            }
         }
     }
 #undef ADD
@@ -260,17 +280,22 @@ INLINE void NAME(add_row_gradients_as)(const real *x, const real *dy, Py_ssize_t
 LOCAL void NAME(add_row_gradients)(const real *x, const real *dy, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t n,
                                    Py_ssize_t channels, const struct channels *c, int how, struct row_gradients *s)
 {
-    if (how == 0)
-        NAME(add_row_gradients_as)(x, dy, rows, stride, n, channels, c, s, 0);
-    else if (how == ACT)
-        NAME(add_row_gradients_as)(x, dy, rows, stride, n, channels, c, s, ACT);
-    else
-        NAME(add_row_gradients_as)(x, dy, rows, stride, n, channels, c, s, ACT | SLOPE);
+#define CASE(which)                                                                                              \
+    case which:                                                                                                  \
+        NAME(add_row_gradients_as)(x, dy, rows, stride, n, channels, c, s, which);                               \
+        break;
+    switch (how) {
+        CASE(0)
+        CASE(ACT)
+        CASE(ACT | SLOPE)
+        CASE(TOTAL)
+        CASE(DOT)
+    }
+#undef CASE
 }
 
 /* ---- backward: dx ---- */
 
-/* GIVEN: the statistics were given, so dx is from_dy * g alone, and without an activation x is not read. */
 INLINE void NAME(backward_run)(const real *x, const real *dy, real *dx, Py_ssize_t n, Py_ssize_t ahead,
                                const struct channels *c, Py_ssize_t k, const int how)
 {

@@ -7,27 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffenorm._kernels import kernels
-from caffenorm.backends.cpu.channel import CpuChannel
+from caffenorm.backends.cpu.channel import ByType, CpuChannel
 
 Array = NDArray[Any]  # float32 or float64
-_kernels = kernels("norm")
 
-
-def _by_type(name: str) -> dict[np.dtype[Any], Any]:  # Any: float32 or float64; a compiled function
-    """The versions of a kernel for float32 and float64."""
-    kernel = getattr(_kernels, name)
-    return {np.dtype(np.float32): kernel["float"], np.dtype(np.float64): kernel["double"]}
-
-
-_STATISTICS = _by_type("batch_norm_statistics")
-_INVERSE_STD = _by_type("inverse_std")
-_TRAIN = _by_type("batch_norm_train")
-_APPLY = _by_type("batch_norm_apply")
-_BACKWARD = _by_type("batch_norm_backward")
-_MOMENTS = _by_type("batch_norm_moments")
-_BACKWARD_SUMS = _by_type("batch_norm_backward_sums")
-_BACKWARD_APPLY = _by_type("batch_norm_backward_apply")
+_STATISTICS = ByType("norm", "batch_norm_statistics")
+_INVERSE_STD = ByType("norm", "inverse_std")
+_TRAIN = ByType("norm", "batch_norm_train")
+_APPLY = ByType("norm", "batch_norm_apply")
+_BACKWARD = ByType("norm", "batch_norm_backward")
+_MOMENTS = ByType("norm", "batch_norm_moments")
+_BACKWARD_SUMS = ByType("norm", "batch_norm_backward_sums")
+_BACKWARD_APPLY = ByType("norm", "batch_norm_backward_apply")
 
 
 class CpuNorm(CpuChannel):
