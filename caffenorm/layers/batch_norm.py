@@ -65,6 +65,7 @@ class BatchNorm(ChannelNorm):
         else:
             exclude_from_learning(self.param, 0, STATISTICS)
         self._special = special_steps(self)
+        self._recalled: list[int | None] = []  # versions of the statistics that mean and inv_std come from
         xp = self.ops.xp
         self._fraction = xp.full(1, form.fraction, self.dtype)
         self._one = xp.ones(1, self.dtype)
@@ -93,8 +94,12 @@ class BatchNorm(ChannelNorm):
         self.store(self.mean, self.var)
 
     def recall(self) -> None:
+        versions = [blob.stable_version() for blob in self.blobs[:STATISTICS]]
+        if versions == self._recalled and None not in versions:
+            return
         self.read_stored(self.mean, self.var)
         self.ops.inverse_std(self.var, self.inv_std, self.eps)
+        self._recalled = versions
 
     def store(self, mean: Given, var: Given) -> None:
         """Put a batch's mean and biased variance into the stored statistics; None leaves a sum alone."""
