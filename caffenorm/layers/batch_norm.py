@@ -88,6 +88,11 @@ class BatchNorm(ChannelNorm):
     def is_plain(self) -> bool:
         return super().is_plain and self._special is None
 
+    @property
+    def averages(self) -> bool:
+        """Whether the stored statistics are averages, as NVIDIA's, and not sums to be divided by the factor."""
+        return self.form.averages
+
     # --- the stored statistics ---
 
     def remember(self) -> None:
