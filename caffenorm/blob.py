@@ -45,9 +45,8 @@ class Blob:
     """Values and gradient of one shape.
 
     Memory is taken when it is first used. `data` and `diff` are NumPy arrays that may be kept and changed at
-    any time;
-    layers use `read`, `write` and `update`, which say what they do with the values and return the backend's
-    arrays.
+    any time; layers use `read`, `write` and `update`, which say what they do with the values and return the
+    backend's arrays.
 
     Caffe: growing loses the values, shrinking keeps the memory.
     """

@@ -2,8 +2,7 @@
 would give.
 
 A chain is a row of neighbouring layers, each the only reader of the one before. What a fused step does not
-write (the blobs between
-its layers) is computed when somebody reads it.
+write (the blobs between its layers) is computed when somebody reads it.
 """
 
 from __future__ import annotations
@@ -96,8 +95,9 @@ class FusedNorm(Step):
         """What the fused kernels do not write.
 
         Returns:
-            Blobs between bottom and top, each with the last step that writes its data; and blobs that show a gradient
-            from inside the chain, each with the first step that makes them (the top too, where a step works in place on it).
+            Blobs between bottom and top, each with the last step that writes its data; and blobs that show a
+            gradient from inside the chain, each with the first step that makes them (the top too, where a
+            step works in place on it).
         """
         last: dict[int, tuple[Blob, int]] = {}
         first: dict[int, tuple[Blob, int]] = {}

@@ -46,8 +46,7 @@ class Layer:
     """One layer of a net: subclass it, say how many bottoms and tops it takes, and register it.
 
     The net calls `layer_setup` once, `reshape` at first and whenever a bottom's shape has changed, then
-    `forward` and
-    `backward`. The counts of bottoms and tops have been checked by then.
+    `forward` and `backward`. The counts of bottoms and tops have been checked by then.
 
     Attributes:
         num_bottoms, num_tops: exact numbers, or (least, most) with None for no limit.

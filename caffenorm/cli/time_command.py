@@ -24,8 +24,7 @@ def command(
     """Measure every layer of MODEL, forward and backward, on random input.
 
     Layers are measured one by one, the whole net as it runs, with chains such as BatchNorm, Scale, ReLU
-    fused. Backward is
-    measured where the net has a loss, or `force_backward: true`.
+    fused. Backward is measured where the net has a loss, or `force_backward: true`.
 
     \b
     Example:

@@ -41,10 +41,9 @@ def to_torch(net: Net, *, check: bool = True) -> Any:  # Any: torch.nn.Module, t
 
     Returns:
         A module whose forward takes the net's inputs in order and returns its outputs (a tuple, if there are
-        several), in eval mode for
-        a TEST net, in train mode for a TRAIN net. BatchNorm and Scale are one BatchNorm1d, 2d or 3d.
-        `module.blobs(...)` returns
-        every blob by its Caffe name; `module.verification` says how they agreed, `module.notes` what to know.
+        several), in eval mode for a TEST net, in train mode for a TRAIN net. BatchNorm and Scale are one
+        BatchNorm1d, 2d or 3d. `module.blobs(...)` returns every blob by its Caffe name; `module.verification`
+        says how they agreed, `module.notes` what to know.
 
     Raises:
         ConversionError: lists every layer that cannot be converted, or names the first layer that computes

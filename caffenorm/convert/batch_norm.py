@@ -48,16 +48,14 @@ def batch_norm_to_torch(
 
     Returns:
         `torch.nn.BatchNorm<dims>d`: running statistics are the sums divided by the factor (0 where it is 0),
-        momentum is
-        1 - moving_average_fraction, or None (the cumulative average) for a fraction of 1, with the factor as
-        `num_batches_tracked`.
+        momentum is 1 - moving_average_fraction, or None (the cumulative average) for a fraction of 1, with
+        the factor as `num_batches_tracked`.
 
     Raises:
         ShapeError: the blobs do not fit together. MissingExtraError: torch is not installed.
 
-    Caffe: in eval the module gives Caffe's numbers. In training it does so once the factor has converged to
-        1 / (1 - fraction),
-        because Caffe's average is sum(f^k x) / sum(f^k).
+    Caffe: in eval the module gives Caffe's numbers. In training it does so once the factor has converged to 1
+        / (1 - fraction), because Caffe's average is sum(f^k x) / sum(f^k).
     """
     nn = require("torch.nn", extra="torch", to="convert to PyTorch")
     torch = require("torch", extra="torch", to="convert to PyTorch")

@@ -1,8 +1,8 @@
 """Program: a net as PyTorch statements, from which both the live module and the printed `model.py` are made.
 
 A rule (see `rules`) turns a chain of layers into submodules, each with its constructor and its weights, and
-into lines of `forward`.
-There is one description, the source text, so that what runs in memory is what is printed.
+into lines of `forward`. There is one description, the source text, so that what runs in memory is what is
+printed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Definitions that converted nets use where PyTorch has nothing that computes Caffe's numbers.
 
 `source` prints those that a net needs into its model.py, so each uses torch, nn, F and math alone, and the
-others only as the
-rules ask for them together.
+others only as the rules ask for them together.
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ class Embed(Layer):
     Shape: x has any, y one axis of num_output more. blobs are weight (input_dim, num_output) and bias
         (num_output,).
     Raises: LayerError for a num_output or input_dim below 1, or if the bottom's gradient is asked for: there
-        is none. ShapeError, in forward, for a
-        number outside 0 to input_dim - 1.
+        is none. ShapeError, in forward, for a number outside 0 to input_dim - 1.
     Caffe: numbers are cut to whole ones.
     """
 

@@ -30,8 +30,7 @@ class Python(Layer):
     """Whatever `python_param { module layer param_str }` names.
 
     The class has pycaffe's methods: setup, reshape, forward(bottom, top), backward(top, propagate_down,
-    bottom). It finds
-    `self.param_str`, `self.phase` and `self.blobs`, and may subclass `caffenorm.Layer`.
+    bottom). It finds `self.param_str`, `self.phase` and `self.blobs`, and may subclass `caffenorm.Layer`.
 
     Raises:
         LayerError: the caller did not allow Python layers, or the module or class does not load.

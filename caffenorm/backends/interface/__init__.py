@@ -1,8 +1,7 @@
 """The ops that layers call, a Protocol a family; a backend has them all.
 
 Ops take arrays of their device, of one dtype (float32 or float64) and C-contiguous, write into what they are
-given, and
-keep no state but the number of threads. Channel-wise ops see arrays as (outer, channels, inner).
+given, and keep no state but the number of threads. Channel-wise ops see arrays as (outer, channels, inner).
 """
 
 from __future__ import annotations
