@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.protobuf.message import Message
+
 from caffenorm.blob import Blob
+from caffenorm.layer import Layer
 from caffenorm.layers._loss import LossLayer, View, class_view
 from caffenorm.synced import Array
+
+# Options of forks, for training, that are read and not applied.
+_NOT_APPLIED = frozenset(
+    (
+        *("hard_ratio", "class_weight", "hard_mining_label", "cutting_point", "normalize_type"),
+        *("label_smooth_factor", "weigh_instance", "background_weight"),
+    )
+)
+
+
+def note_unused(layer: Layer, *messages: Message) -> None:
+    """Tell the user of options that are not applied."""
+    for message in messages:
+        for field, _ in message.ListFields():
+            if field.name in _NOT_APPLIED:
+                layer.notes.append(f"{field.name}, an option of another Caffe for training, is not applied")
 
 
 class SoftmaxLossLayer(LossLayer):
@@ -20,6 +39,7 @@ class SoftmaxLossLayer(LossLayer):
     _view: View = (0, 0, 0)
 
     def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        note_unused(self, self.param.softmax_param, self.param.loss_param)
         if len(top) == 2 and len(self.param.loss_weight) == 2 and self.param.loss_weight[1]:
             self.notes.append(
                 "the loss weight of top 1 counts in the loss, the probabilities have no gradient"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from caffenorm.blob import Blob
 from caffenorm.layer import Layer, canonical_axis, register_layer
 from caffenorm.layers._channels import View, split_axes
+from caffenorm.layers._softmax import note_unused
 
 
 @register_layer("Softmax")
@@ -18,6 +19,9 @@ class Softmax(Layer):
     """
 
     num_bottoms, num_tops = 1, 1
+
+    def layer_setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        note_unused(self, self.param.softmax_param)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape

@@ -199,6 +199,14 @@ def test_label_smoothing_moves_the_gradients_target_and_leaves_the_loss():
     np.testing.assert_allclose(net.blobs["x0"].diff, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("layer", ["Softmax", "SoftmaxWithLoss"])
+def test_training_options_that_are_not_applied_are_noted(layer):
+    shapes = [SHAPE] if layer == "Softmax" else [SHAPE, (4, 2)]
+    net = one_layer(f'type: "{layer}" softmax_param {{ axis: 1 hard_ratio: 0.5 }}', *shapes)
+    assert [note for note in net.notes if "hard_ratio" in note and "not applied" in note]
+    assert len(net.notes) == 1
+
+
 # --- refusals ---
 
 

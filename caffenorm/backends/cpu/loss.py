@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from caffenorm._kernels import kernels
+from caffenorm.backends.cpu.channel import ByType
 
 Array = NDArray[Any]  # float32 or float64
-_SUFFIX = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
-
-def _kernel(name: str, like: Array) -> Any:  # Any: a compiled function
-    """The kernel for arrays of that dtype."""
-    module: ModuleType = kernels("loss")
-    return getattr(module, name)[_SUFFIX[like.dtype]]
+_SQUARED_DISTANCE = ByType("loss", "squared_distance")
+_LOG_LOSS = ByType("loss", "log_loss")
+_LOG_LOSS_BACKWARD = ByType("loss", "log_loss_backward")
+_SOFTMAX_LOSS_BACKWARD = ByType("loss", "softmax_loss_backward")
+_INFOGAIN_LOSS = ByType("loss", "infogain_loss")
+_INFOGAIN_LOSS_BACKWARD = ByType("loss", "infogain_loss_backward")
+_SIGMOID_CROSS_ENTROPY = ByType("loss", "sigmoid_cross_entropy")
+_SIGMOID_CROSS_ENTROPY_BACKWARD = ByType("loss", "sigmoid_cross_entropy_backward")
+_HINGE_LOSS = ByType("loss", "hinge_loss")
+_HINGE_LOSS_BACKWARD = ByType("loss", "hinge_loss_backward")
+_CONTRASTIVE_LOSS = ByType("loss", "contrastive_loss")
+_CONTRASTIVE_LOSS_BACKWARD = ByType("loss", "contrastive_loss_backward")
+_SMOOTH_L1_LOSS = ByType("loss", "smooth_l1_loss")
+_SMOOTH_L1_LOSS_BACKWARD = ByType("loss", "smooth_l1_loss_backward")
+_ACCURACY = ByType("loss", "accuracy")
 
 
 def _ignored(label: int | None) -> tuple[bool, int]:
@@ -30,7 +37,7 @@ class CpuLoss:
     threads: int
 
     def squared_distance(self, a: Array, b: Array, diff: Array | None = None) -> float:
-        return float(_kernel("squared_distance", a)(a, b, diff, self.threads))
+        return float(_SQUARED_DISTANCE[a.dtype](a, b, diff, self.threads))
 
     def log_loss(
         self,
@@ -41,13 +48,13 @@ class CpuLoss:
         ignore_label: int | None = None,
         weights: Array | None = None,
     ) -> tuple[float, int, int]:
-        found: tuple[float, int, int] = _kernel("log_loss", prob)(
+        found: tuple[float, int, int] = _LOG_LOSS[prob.dtype](
             prob, labels, weights, floor, *_ignored(ignore_label), self.threads
         )
         return found
 
     def log_loss_backward(self, prob: Array, labels: Array, dx: Array, scale: float, floor: float) -> int:
-        return int(_kernel("log_loss_backward", prob)(prob, labels, dx, scale, floor))
+        return int(_LOG_LOSS_BACKWARD[prob.dtype](prob, labels, dx, scale, floor))
 
     def softmax_loss_backward(
         self,
@@ -61,7 +68,7 @@ class CpuLoss:
         smoothing: float = 0.0,
     ) -> int:
         return int(
-            _kernel("softmax_loss_backward", prob)(
+            _SOFTMAX_LOSS_BACKWARD[prob.dtype](
                 prob, labels, weights, dx, scale, smoothing, *_ignored(ignore_label), self.threads
             )
         )
@@ -69,7 +76,7 @@ class CpuLoss:
     def infogain_loss(
         self, prob: Array, labels: Array, matrix: Array, floor: float, *, ignore_label: int | None = None
     ) -> tuple[float, int, int]:
-        found: tuple[float, int, int] = _kernel("infogain_loss", prob)(
+        found: tuple[float, int, int] = _INFOGAIN_LOSS[prob.dtype](
             prob, labels, matrix, floor, *_ignored(ignore_label), self.threads
         )
         return found
@@ -85,7 +92,7 @@ class CpuLoss:
         ignore_label: int | None = None,
     ) -> int:
         return int(
-            _kernel("infogain_loss_backward", prob)(
+            _INFOGAIN_LOSS_BACKWARD[prob.dtype](
                 prob, labels, matrix, dx, scale, *_ignored(ignore_label), self.threads
             )
         )
@@ -93,7 +100,7 @@ class CpuLoss:
     def sigmoid_cross_entropy(
         self, x: Array, target: Array, *, ignore_label: int | None = None
     ) -> tuple[float, int]:
-        found: tuple[float, int] = _kernel("sigmoid_cross_entropy", x)(
+        found: tuple[float, int] = _SIGMOID_CROSS_ENTROPY[x.dtype](
             x, target, *_ignored(ignore_label), self.threads
         )
         return found
@@ -101,21 +108,19 @@ class CpuLoss:
     def sigmoid_cross_entropy_backward(
         self, x: Array, target: Array, dx: Array, scale: float, *, ignore_label: int | None = None
     ) -> None:
-        _kernel("sigmoid_cross_entropy_backward", x)(
-            x, target, dx, scale, *_ignored(ignore_label), self.threads
-        )
+        _SIGMOID_CROSS_ENTROPY_BACKWARD[x.dtype](x, target, dx, scale, *_ignored(ignore_label), self.threads)
 
     def hinge_loss(self, x: Array, labels: Array, squared: bool) -> tuple[float, int]:
-        found: tuple[float, int] = _kernel("hinge_loss", x)(x, labels, squared, self.threads)
+        found: tuple[float, int] = _HINGE_LOSS[x.dtype](x, labels, squared, self.threads)
         return found
 
     def hinge_loss_backward(self, x: Array, labels: Array, dx: Array, scale: float, squared: bool) -> int:
-        return int(_kernel("hinge_loss_backward", x)(x, labels, dx, scale, squared, self.threads))
+        return int(_HINGE_LOSS_BACKWARD[x.dtype](x, labels, dx, scale, squared, self.threads))
 
     def contrastive_loss(
         self, a: Array, b: Array, similar: Array, squared: Array, margin: float, legacy: bool
     ) -> float:
-        return float(_kernel("contrastive_loss", a)(a, b, similar, squared, margin, legacy, self.threads))
+        return float(_CONTRASTIVE_LOSS[a.dtype](a, b, similar, squared, margin, legacy, self.threads))
 
     def contrastive_loss_backward(
         self,
@@ -129,14 +134,14 @@ class CpuLoss:
         legacy: bool,
         guard: float,
     ) -> None:
-        _kernel("contrastive_loss_backward", a)(
+        _CONTRASTIVE_LOSS_BACKWARD[a.dtype](
             a, b, similar, squared, dx, scale, margin, legacy, guard, self.threads
         )
 
     def smooth_l1_loss(
         self, a: Array, b: Array, sigma: float, *, inside: Array | None = None, outside: Array | None = None
     ) -> float:
-        return float(_kernel("smooth_l1_loss", a)(a, b, inside, outside, sigma * sigma, self.threads))
+        return float(_SMOOTH_L1_LOSS[a.dtype](a, b, inside, outside, sigma * sigma, self.threads))
 
     def smooth_l1_loss_backward(
         self,
@@ -150,7 +155,7 @@ class CpuLoss:
         outside: Array | None = None,
         weigh_inside: bool = True,
     ) -> None:
-        _kernel("smooth_l1_loss_backward", a)(
+        _SMOOTH_L1_LOSS_BACKWARD[a.dtype](
             a, b, inside, outside, dx, scale, sigma * sigma, weigh_inside, self.threads
         )
 
@@ -163,7 +168,7 @@ class CpuLoss:
         ignore_label: int | None = None,
         by_class: Array | None = None,
     ) -> tuple[int, int, int]:
-        found: tuple[int, int, int] = _kernel("accuracy", scores)(
+        found: tuple[int, int, int] = _ACCURACY[scores.dtype](
             scores, labels, top_k, by_class, *_ignored(ignore_label), self.threads
         )
         return found
