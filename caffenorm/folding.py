@@ -1,13 +1,14 @@
 """At TEST phase, BatchNorm, Scale, a residual sum and ReLU after a product fold into it.
 
 Convolution and InnerProduct take the channel's factor into their weights, the offset into their bias, and the
-sum and the ReLU into their kernel. The blobs between, which the kernel does not write, are computed by the single
-layers when somebody reads them. Only chains that no backward needs are folded.
+sum and the ReLU into their kernel. The blobs between, which the kernel does not write, are computed by the
+single layers when somebody reads them. Only chains that no backward needs are folded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from caffenorm import schema
 from caffenorm.blob import Blob
@@ -15,6 +16,7 @@ from caffenorm.fusion import follows, scales_channels
 from caffenorm.layers._channel_norm import ChannelNorm
 from caffenorm.layers._convolution import ConvolutionBase
 from caffenorm.layers.inner_product import InnerProduct
+from caffenorm.layers.relu import ReLU
 from caffenorm.plan import LayerStep, Step
 from caffenorm.synced import Array, Synced
 
@@ -22,7 +24,7 @@ _PRODUCTS = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise", "Inn
 
 
 def folded_chain(steps: Sequence[LayerStep], index: int) -> FoldedProduct | None:
-    """The longest chain product (BatchNorm (Scale)) (Eltwise SUM) (ReLU) that begins at `index` and can fold."""
+    """The longest chain product (BatchNorm (Scale)) (Eltwise SUM) (ReLU) from `index` on that can fold."""
     first = steps[index]
     layer = first.layer
     if (
@@ -43,7 +45,7 @@ def folded_chain(steps: Sequence[LayerStep], index: int) -> FoldedProduct | None
     if total is not None:
         chain.append(total)
     relu = _plain_follower(steps, index + len(chain))
-    if relu is not None and relu.layer.type == "ReLU" and relu.layer.is_plain and relu.layer.slope >= 0:
+    if relu is not None and isinstance(relu.layer, ReLU) and relu.layer.is_plain and relu.layer.slope >= 0:
         chain.append(relu)
     if len(chain) == 1 or any(step.needs_backward for step in chain):
         return None
@@ -96,7 +98,8 @@ class FoldedProduct(Step):
         norm = by_type.get("BatchNorm")
         self.norm = norm.layer if norm is not None and isinstance(norm.layer, ChannelNorm) else None
         self.scale = by_type["Scale"].layer if "Scale" in by_type else None
-        self._slope = float(by_type["ReLU"].layer.slope) if "ReLU" in by_type else None
+        relu = by_type["ReLU"].layer if "ReLU" in by_type else None
+        self._slope = float(relu.slope) if isinstance(relu, ReLU) else None
         total = by_type.get("Eltwise")
         self._other = None
         if total is not None:
@@ -128,7 +131,7 @@ class FoldedProduct(Step):
         else:
             self.product.multiply_folded(x, self._weights, y, bias=self._bias, more=more, slope=self._slope)
         for blob, steps in self._between:
-            blob.data_memory.postpone(lambda steps=steps: _run(steps), self._sources())
+            blob.data_memory.postpone(partial(_run, steps), self._sources())
 
     def _sources(self) -> list[Synced]:
         return [self.bottom.data_memory, *(blob.data_memory for blob in self._params)]

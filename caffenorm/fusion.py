@@ -1,5 +1,4 @@
-"""Rules that run chains of layers as one kernel. Every blob and gradient still shows what the single layers
-would give.
+"""Rules that run chains of layers as one kernel, every blob and gradient as the single layers give it.
 
 A chain is a row of neighbouring layers, each the only reader of the one before. What a fused step does not
 write (the blobs between its layers) is computed when somebody reads it.
@@ -8,10 +7,13 @@ write (the blobs between its layers) is computed when somebody reads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from caffenorm.blob import Blob
 from caffenorm.layer import Layer
 from caffenorm.layers._channel_norm import ChannelNorm
+from caffenorm.layers.relu import ReLU
+from caffenorm.layers.relu import ReLU
 from caffenorm.plan import LayerStep, Step
 from caffenorm.synced import Array
 
@@ -64,8 +66,8 @@ def scales_channels(layer: Layer, channels: int) -> bool:
 
 
 def _is_activation(layer: Layer, channels: int) -> bool:
-    if layer.type == "ReLU":
-        return bool(layer.is_plain and layer.slope >= 0)
+    if isinstance(layer, ReLU):
+        return layer.type == "ReLU" and layer.is_plain and layer.slope >= 0
     return layer.type == "PReLU" and layer.blobs[0].shape == (channels,)
 
 
@@ -87,8 +89,8 @@ class FusedNorm(Step):
         by_type = {step.layer.type: step for step in chain[1:]}
         self.scale = by_type.get("Scale")
         self.prelu = by_type.get("PReLU")
-        relu = by_type.get("ReLU")
-        self._slope: Slope = None if relu is None else float(relu.layer.slope)
+        relu = by_type["ReLU"].layer if "ReLU" in by_type else None
+        self._slope: Slope = float(relu.slope) if isinstance(relu, ReLU) else None
         self._between, self._graded = self._blobs_between()
 
     def _blobs_between(self) -> tuple[list[tuple[Blob, int]], list[tuple[Blob, int]]]:
@@ -162,7 +164,7 @@ class FusedNorm(Step):
                 bottom.data_memory,
                 *(b.data_memory for step in self.steps[1:] for b in step.layer.blobs),
             ]
-            blob.data_memory.postpone(lambda blob=blob, upto=data_step: self._fill(blob, upto), sources)
+            blob.data_memory.postpone(partial(self._fill, blob, data_step), sources)
 
     def _fill(self, blob: Blob, upto: int) -> None:
         """The data that the chain shows after that step."""
@@ -202,7 +204,7 @@ class FusedNorm(Step):
         ]
         for blob, after in self._graded:
             reads = sources if blob is self.top else [*sources, self.top.diff_memory]
-            blob.diff_memory.postpone(lambda blob=blob, after=after: self._fill_diff(blob, after), reads)
+            blob.diff_memory.postpone(partial(self._fill_diff, blob, after), reads)
 
     def _scale_gradients(self) -> tuple[Array | None, Array | None]:
         dgamma, dbeta = self._gradient(self.scale, 0), self._gradient(self.scale, 1)

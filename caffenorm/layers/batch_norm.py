@@ -90,7 +90,7 @@ class BatchNorm(ChannelNorm):
 
     @property
     def averages(self) -> bool:
-        """Whether the stored statistics are averages, as NVIDIA's, and not sums to be divided by the factor."""
+        """Whether averages are stored, as in NVIDIA's fork, and not sums to be divided by the factor."""
         return self.form.averages
 
     # --- the stored statistics ---

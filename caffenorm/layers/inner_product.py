@@ -73,14 +73,20 @@ class InnerProduct(Layer):
         return self._transpose
 
     def multiply_folded(
-        self, x: Array, weights: Array, y: Array, *, bias: Array | None, more: Array | None, slope: float | None
+        self,
+        x: Array,
+        weights: Array,
+        y: Array,
+        *,
+        bias: Array | None,
+        more: Array | None,
+        slope: float | None,
     ) -> None:
         """forward with other weights and bias, with `more` added, then a ReLU."""
         xs, ys = x.reshape(self._rows, self._inputs), y.reshape(self._rows, self._outputs)
         late = slope if more is not None else None
-        self.ops.multiply(
-            xs, weights, ys, transpose_b=not self._transpose, bias=bias, slope=None if late is not None else slope
-        )
+        soon = slope if more is None else None
+        self.ops.multiply(xs, weights, ys, transpose_b=not self._transpose, bias=bias, slope=soon)
         if more is not None:
             self.ops.xp.add(y, more, out=y)
         if late is not None:
