@@ -167,7 +167,8 @@ def _svg(boxes: Sequence[Box]) -> str:
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{height:.0f}' "
         f"viewBox='0 0 {width:.0f} {height:.0f}'>",
-        "<defs><marker id='arrow' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' orient='auto'>"
+        "<defs><marker id='arrow' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' "
+        "orient='auto'>"
         "<path d='M0 0 L8 4 L0 8 z' fill='#555'/></marker></defs>",
         "<rect width='100%' height='100%' fill='white'/>",
     ]
@@ -202,4 +203,5 @@ def _edge(source: Box, target: Box, blob: str, taken: set[tuple[int, int]], widt
         path = (
             f"M{x1:.1f} {y1:.1f} C{side:.1f} {y1 + _GAP_Y:.1f} {side:.1f} {y2 - _GAP_Y:.1f} {x2:.1f} {y2:.1f}"
         )
-    return f"<path d='{path}' fill='none' stroke='#555' marker-end='url(#arrow)'><title>{escape(blob)}</title></path>"
+    title = f"<title>{escape(blob)}</title>"
+    return f"<path d='{path}' fill='none' stroke='#555' marker-end='url(#arrow)'>{title}</path>"

@@ -13,7 +13,6 @@ from caffenorm.blob import Blob
 from caffenorm.layer import Layer
 from caffenorm.layers._channel_norm import ChannelNorm
 from caffenorm.layers.relu import ReLU
-from caffenorm.layers.relu import ReLU
 from caffenorm.plan import LayerStep, Step
 from caffenorm.synced import Array
 

@@ -159,7 +159,10 @@ def _shared_in_place(net: NetText, index: int, name: str) -> str:
     for earlier in range(index - 1, -1, -1):
         if name in net.net.layer[earlier].bottom:
             other = net.net.layer[earlier].name
-            return f'cannot work in place on "{name}", which layer "{other}" reads too; give the top a name of its own'
+            return (
+                f'cannot work in place on "{name}", which layer "{other}" reads too; '
+                "give the top a name of its own"
+            )
     return f'cannot work in place on "{name}", which it reads twice; give the top a name of its own'
 
 

@@ -158,9 +158,7 @@ class Layer:
     def scratch(
         self, name: str, shape: Sequence[int], dtype: Any = None
     ) -> Array:  # Any: what numpy.dtype takes
-        """Work space that keeps its content between calls, made at the first call with that name, shape and
-        dtype.
-        """
+        """Work space that keeps its content; made at the first call with that name, shape and dtype."""
         key = (name, tuple(shape), dtype)
         array = self._scratch.get(key)
         if array is None:

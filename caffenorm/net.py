@@ -74,7 +74,7 @@ class Net(NetFiles):
         if weights_or_phase is not None:
             if isinstance(phase, int):
                 raise ConfigError("Net(model, weights, phase) takes the path of the weights second")
-            phase, weights = weights_or_phase, phase
+            weights, phase = phase, weights_or_phase
         if not isinstance(phase, int) or phase not in (schema.TRAIN, schema.TEST):
             raise ConfigError(f"phase must be caffenorm.TRAIN or caffenorm.TEST, found {phase!r}")
         kind = np.dtype(dtype)
@@ -316,7 +316,9 @@ class Net(NetFiles):
         batch = self.blobs[self.inputs[0]].shape[0]
         collected: dict[str, list[Floats]] = {}
         for begin in range(0, total, batch):
-            part = {name: value[begin : begin + batch] for name, value in arrays.items()}
+            part: dict[str, Any] = {  # Any: arrays
+                name: value[begin : begin + batch] for name, value in arrays.items()
+            }
             filled = len(next(iter(part.values())))
             if filled < batch:
                 part = {
@@ -412,7 +414,8 @@ class Net(NetFiles):
             if array.shape != blob.shape:
                 if array.ndim != blob.num_axes:
                     raise ShapeError(
-                        f'input "{name}" has shape {list(blob.shape)}, the values given have {list(array.shape)}',
+                        f'input "{name}" has shape {list(blob.shape)}, '
+                        f"the values given have {list(array.shape)}",
                         Where(self.file),
                     )
                 blob.reshape(array.shape)

@@ -262,9 +262,7 @@ def _wants_gradient(built: BuiltNet, bottoms: Sequence[int], tops: Sequence[int]
 
 
 def _prune_backward(built: BuiltNet, graph: Graph) -> None:
-    """Going up the net: what leads to no loss, or only to layers that pass nothing down, needs no
-    backward.
-    """
+    """Going up the net: what leads to no loss, or only to layers that pass nothing down, needs none."""
     under_loss: set[str] = set()
     skipped: set[str] = set()
     for step, node in zip(reversed(built.steps), reversed(graph.nodes), strict=True):
@@ -314,7 +312,8 @@ def check_memory(built: BuiltNet) -> None:
         largest = sorted(sizes.values(), reverse=True)[:3]
         named = ", ".join(f'"{layer}" {size / _MEGABYTE:.0f} MB' for size, layer in largest)
         raise ShapeError(
-            f"the blobs of this net take {needed / _MEGABYTE:.0f} MB, this machine has {available / _MEGABYTE:.0f} MB; "
+            f"the blobs of this net take {needed / _MEGABYTE:.0f} MB, "
+            f"this machine has {available / _MEGABYTE:.0f} MB; "
             f"the largest are made by layers {named}. Use a smaller batch or input."
         )
 

@@ -64,7 +64,8 @@ class NetFiles:
             warnings.warn(f"{model.file}: {note}", CaffenormWarning, stacklevel=2)
         if not report.loaded and any(targets.values()):
             warnings.warn(
-                f"{model.file}: no layer of this file has the name of a layer of {self.file}, so nothing was loaded",
+                f"{model.file}: no layer of this file has the name of a layer of {self.file}, "
+                "so nothing was loaded",
                 CaffenormWarning,
                 stacklevel=2,
             )
@@ -87,8 +88,9 @@ class NetFiles:
         return {step.layer.name: own for step, own in zip(self._steps, self._built.owners, strict=True)}
 
     def share_with(self, other: Net) -> None:
-        """Use the parameters of `other` wherever layers have the same name: a change on one side shows on
-        the other.
+        """Use the parameters of `other` wherever layers have the same name.
+
+        A change on one side then shows on the other.
 
         Raises:
             ShapeError: layers of the same name have other numbers or shapes of parameters; nothing is

@@ -30,9 +30,7 @@ class Memory(Protocol):
 
 
 class _Exposed:
-    """Gives an array to NumPy as foreign memory, so that views of the result count as references to the
-    result.
-    """
+    """Gives an array to NumPy as foreign memory: views of the result count as references to the result."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
@@ -55,7 +53,8 @@ class Synced:
     """
 
     __slots__ = (
-        "_dependents", "_device", "_exposed", "_host", "_newest_on_host", "_ops", "count", "dtype", "pending", "version",
+        "_dependents", "_device", "_exposed", "_host", "_newest_on_host", "_ops",
+        "count", "dtype", "pending", "version",
     )  # fmt: skip
 
     def __init__(self, count: int, dtype: np.dtype[Any]) -> None:

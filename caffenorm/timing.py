@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -64,12 +65,12 @@ def measure(
     net.run_forward(0, 0)  # leaves the fused plan
     for iteration in range(warm_up + iterations):
         for i in range(len(net.steps)):
-            took = _seconds(lambda i=i: net.run_forward(i, i))
+            took = _seconds(partial(net.run_forward, i, i))
             if iteration >= warm_up:
                 forward[i].append(took)
         for i in reversed(range(len(net.steps))) if backward else ():
             if net.steps[i].needs_backward:
-                took = _seconds(lambda i=i: net.run_backward(i, i))
+                took = _seconds(partial(net.run_backward, i, i))
                 if iteration >= warm_up:
                     back[i].append(took)
         if iteration >= warm_up:

@@ -28,7 +28,8 @@ def chain_text(
     """Input, BatchNorm, Scale, activation; `tops` are those of the three layers."""
     dims = " ".join(f"dim: {d}" for d in SHAPE)
     names = tops.split()
-    text = f'force_backward: true layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}\n'
+    text = "force_backward: true\n"
+    text += f'layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}\n'
     text += f'layer {{ name: "bn" type: "BatchNorm" bottom: "x" top: "{names[0]}" {norm} }}\n'
     text += f'layer {{ name: "scale" type: "Scale" bottom: "{names[0]}" top: "{names[1]}" {scale} }}\n'
     if ACTIVATIONS[activation]:

@@ -188,25 +188,29 @@ def test_weights_of_another_net_warn(net: Net, tmp_path: Path) -> None:
 INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
 
 
+def layer(name: str, kind: str, rest: str) -> str:
+    return f'layer {{ name: "{name}" type: "{kind}" {rest} }}\n'
+
+
 @pytest.mark.parametrize(
     ("text", "error", "pattern"),
     [
-        (INPUT + 'layer { name: "a" type: "Rellu" bottom: "x" top: "y" }', GraphError, 'did you mean "ReLU"'),
-        (INPUT + 'layer { name: "a" type: "ReLU" bottom: "z" top: "y" }', GraphError, 'no layer makes bottom "z"'),
+        (INPUT + layer("a", "Rellu", 'bottom: "x" top: "y"'), GraphError, 'did you mean "ReLU"'),
+        (INPUT + layer("a", "ReLU", 'bottom: "z" top: "y"'), GraphError, 'no layer makes bottom "z"'),
         (
-            INPUT + 'layer { name: "a" type: "ReLU" bottom: "y" top: "z" }\nlayer { name: "b" type: "ReLU" bottom: "x" top: "y" }',
+            INPUT + layer("a", "ReLU", 'bottom: "y" top: "z"') + layer("b", "ReLU", 'bottom: "x" top: "y"'),
             GraphError,
             'made by a later layer, "b"',
         ),
         (
-            INPUT + 'layer { name: "a" type: "ReLU" bottom: "x" top: "y" }\nlayer { name: "b" type: "TanH" bottom: "x" top: "y" }',
+            INPUT + layer("a", "ReLU", 'bottom: "x" top: "y"') + layer("b", "TanH", 'bottom: "x" top: "y"'),
             GraphError,
             "made by an earlier layer already",
         ),
-        (INPUT + 'layer { name: "a" type: "ReLU" bottom: "x" bottom: "x" top: "y" }', GraphError, "exactly 1 bottom"),
-        (INPUT + 'layer { name: "a" type: "Eltwise" bottom: "x" top: "y" }', GraphError, "at least 2 bottom"),
+        (INPUT + layer("a", "ReLU", 'bottom: "x" bottom: "x" top: "y"'), GraphError, "exactly 1 bottom"),
+        (INPUT + layer("a", "Eltwise", 'bottom: "x" top: "y"'), GraphError, "at least 2 bottom"),
         (
-            INPUT + 'layer { name: "a" type: "ReLU" bottom: "x" top: "y" }\nlayer { name: "b" type: "TanH" bottom: "x" top: "x" }',
+            INPUT + layer("a", "ReLU", 'bottom: "x" top: "y"') + layer("b", "TanH", 'bottom: "x" top: "x"'),
             GraphError,
             "cannot work in place",
         ),
@@ -214,22 +218,22 @@ INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 
         (INPUT.replace("dim: 3", "dim: 9223372036854775807"), ShapeError, "memory"),
         (INPUT.replace("dim: 3", "dim: 4611686018427387"), ShapeError, "this machine has"),
         (
-            INPUT + 'layer { name: "a" type: "Bias" bottom: "x" top: "y" param { } param { } }',
+            INPUT + layer("a", "Bias", 'bottom: "x" top: "y" param { } param { }'),
             LayerError,
             "2 param blocks for 1",
         ),
         (
-            INPUT + 'layer { name: "a" type: "ReLU" bottom: "x" top: "y" loss_weight: 1 loss_weight: 2 }',
+            INPUT + layer("a", "ReLU", 'bottom: "x" top: "y" loss_weight: 1 loss_weight: 2'),
             LayerError,
             "2 loss_weight",
         ),
         (
-            INPUT + 'layer { name: "a" type: "Python" bottom: "x" top: "y" python_param { module: "os" layer: "x" } }',
+            INPUT + layer("a", "Python", 'bottom: "x" top: "y" python_param { module: "os" layer: "x" }'),
             LayerError,
             "allow_python=True",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_net_is_refused_with_reason_and_place(
     text: str, error: type[Exception], pattern: str, tmp_path: Path
 ) -> None:
@@ -251,8 +255,7 @@ def test_all_unknown_types_are_listed_at_once() -> None:
 
 def test_errors_while_running_name_the_layer() -> None:
     net = lines_of(
-        INPUT
-        + 'layer { name: "fc" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }'
+        INPUT + layer("fc", "InnerProduct", 'bottom: "x" top: "y" inner_product_param { num_output: 2 }')
     )
     with pytest.raises(ShapeError, match='layer "fc" \\(InnerProduct\\)'):
         net.forward(x=np.zeros((2, 4)))
@@ -302,7 +305,8 @@ def test_a_python_layer_runs_when_allowed(tmp_path: Path) -> None:
         "    def setup(self, bottom, top):\n        self.factor = float(self.param_str)\n"
         "    def reshape(self, bottom, top):\n        top[0].reshape(*bottom[0].data.shape)\n"
         "    def forward(self, bottom, top):\n        top[0].data[...] = self.factor * bottom[0].data\n"
-        "    def backward(self, top, propagate_down, bottom):\n        bottom[0].diff[...] = self.factor * top[0].diff\n"
+        "    def backward(self, top, propagate_down, bottom):\n"
+        "        bottom[0].diff[...] = self.factor * top[0].diff\n"
     )
     path = tmp_path / "net.prototxt"
     path.write_text(

@@ -80,7 +80,9 @@ def load_net(
             _output.warning(str(doubt.message))
         if report.missing and not quiet:
             _output.warning(
-                f"{weights} has no weights for {len(report.missing)} layer(s): {', '.join(report.missing[:5])}"
+                f"{weights} has no weights for {len(report.missing)} layer(s): "
+                + ", ".join(report.missing[:5])
+                + (", ..." if len(report.missing) > 5 else "")
             )
     if not quiet:
         for remark in net.notes[:3]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+Side = Literal["left", "right"]
 _MIN_WIDTH = 100  # columns of a table where stdout is no terminal
 
 
@@ -44,7 +45,7 @@ def print_json(value: Any) -> None:  # Any: whatever json takes
 
 
 def print_table(
-    title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], footer: Sequence[str] = ()
+    title: str, columns: Sequence[tuple[str, Side]], rows: Iterable[Sequence[str]], footer: Sequence[str] = ()
 ) -> None:
     """A result for people, on stdout.
 
@@ -68,7 +69,7 @@ def print_table(
             justify=justify,
             overflow="fold",
             no_wrap=justify == "right",
-        )  # type: ignore[arg-type]  # rich's Literal
+        )
     for row in rows:
         table.add_row(*row)
     result_console().print(table, soft_wrap=False)

@@ -31,7 +31,7 @@ from caffenorm.errors import ConfigError
 def command(
     model: str, weights: str, target: str, folder: str, no_verify: bool, as_json: bool, **options: Any
 ) -> int:
-    """Write the net MODEL with WEIGHTS for PyTorch: model.py, which needs torch alone, and weights.pt.
+    r"""Write the net MODEL with WEIGHTS for PyTorch: model.py, which needs torch alone, and weights.pt.
 
     Every blob is compared with the Caffe net on random input. Where one differs the files are kept, the first
     layer that departs is named, and the exit status is 1.

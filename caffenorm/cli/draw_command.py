@@ -18,7 +18,7 @@ from caffenorm.draw import draw_svg
 @net_options()
 @click.option("--plain", is_flag=True, help="Use the built-in layout even where graphviz is installed.")
 def command(model: str, output: str, plain: bool, **options: Any) -> None:  # Any: of load_net
-    """Draw the net MODEL into the file OUTPUT, as SVG.
+    r"""Draw the net MODEL into the file OUTPUT, as SVG.
 
     Layers that work in place stand in the box of the layer whose top they work on.
 

@@ -18,7 +18,7 @@ from caffenorm.cli._options import load_net, net_options
 @net_options(phase="train")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(model: str, weights: str | None, as_json: bool, **options: Any) -> int:  # Any: of load_net
-    """Compare the gradients of MODEL with numeric ones, in float64. The exit status is 1 where they differ.
+    r"""Compare the gradients of MODEL with numeric ones, in float64. The exit status is 1 where they differ.
 
     \b
     Example:

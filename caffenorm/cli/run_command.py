@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from caffenorm.sources.image import CHANNEL_ORDERS, Preprocessing
 @click.option(
     "--resize",
     metavar="SIZE",
-    help="Resize the whole picture to SIZE or HEIGHTxWIDTH. Without --crop, default: the net's input.",
+    help="Resize the whole picture to SIZE or HEIGHTxWIDTH; without --crop, default: the net's input.",
 )
 @click.option("--crop", metavar="SIZE", help="Then cut SIZE or HEIGHTxWIDTH from the middle.")
 @click.option(
@@ -49,11 +50,23 @@ from caffenorm.sources.image import CHANNEL_ORDERS, Preprocessing
 @click.option("--no-fuse", is_flag=True, help="Run every layer by itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    model: str, weights: str, inputs: tuple[str, ...], resize: str | None, crop: str | None, mean: str | None, scale: float,
-    channel_order: str, labels: str | None, top: int, blobs: tuple[str, ...], output: str | None, no_fuse: bool, as_json: bool,
+    model: str,
+    weights: str,
+    inputs: tuple[str, ...],
+    resize: str | None,
+    crop: str | None,
+    mean: str | None,
+    scale: float,
+    channel_order: str,
+    labels: str | None,
+    top: int,
+    blobs: tuple[str, ...],
+    output: str | None,
+    no_fuse: bool,
+    as_json: bool,
     **options: Any,  # Any: of load_net
-) -> None:  # fmt: skip
-    """Run the net MODEL with WEIGHTS on INPUTS: pictures, or .npy arrays of the input's shape.
+) -> None:
+    r"""Run the net MODEL with WEIGHTS on INPUTS: pictures, or .npy arrays of the input's shape.
 
     Several pictures make one batch. Prints the most likely classes, or writes the outputs with --output.
 
@@ -61,19 +74,13 @@ def command(
     Example:
       caffenorm run deploy.prototxt net.caffemodel cat.jpg --resize 256 --crop 224 --mean 104,117,123
     """
+    wanted = Preprocessing(
+        pair(resize, "--resize"), pair(crop, "--crop"), channel_order.upper(), mean_values(mean), scale
+    )
+    names = _read_labels(labels)
     net = load_net(model, weights, quiet=as_json, **options)
     net.fuse = not no_fuse
-    names = _read_labels(labels)
-    values = _read_inputs(
-        net,
-        inputs,
-        pair(resize, "--resize"),
-        pair(crop, "--crop"),
-        mean_values(mean),
-        scale,
-        channel_order.upper(),
-    )
-    results = net.forward(blobs=blobs, **values)
+    results = net.forward(blobs=blobs, **_read_inputs(net, inputs, wanted))
     if blobs:
         results = {name: results[name] for name in blobs}
     if output is not None:
@@ -98,9 +105,7 @@ def _read_labels(path: str | None) -> list[str]:
     ]
 
 
-def _read_inputs(
-    net: Net, paths: tuple[str, ...], resize: tuple[int, int] | None, crop: tuple[int, int] | None, mean: Any, scale: float, order: str
-) -> dict[str, NDArray[Any]]:  # fmt: skip
+def _read_inputs(net: Net, paths: tuple[str, ...], wanted: Preprocessing) -> dict[str, Any]:  # Any: arrays
     if not net.inputs:
         raise ConfigError(f"{net.file} has no Input layer to put a picture into; give a deploy prototxt")
     arrays = [Path(path).suffix == ".npy" for path in paths]
@@ -116,12 +121,10 @@ def _read_inputs(
             f'input "{net.inputs[0]}" has shape {list(shape)}, which is no picture; give a .npy array'
         )
     size = (shape[2], shape[3])
-    prepare = Preprocessing(
-        resize if resize or crop else size,
-        crop or (size if resize else None),
-        order,
-        mean,
-        scale,
+    prepare = replace(
+        wanted,
+        resize=wanted.resize if wanted.resize or wanted.crop else size,
+        crop=wanted.crop or (size if wanted.resize else None),
         gray=shape[1] == 1,
     )
     return {net.inputs[0]: np.stack([prepare(path) for path in paths])}
@@ -149,6 +152,13 @@ def _best(scores: NDArray[Any], top: int) -> list[int]:
     return [int(i) for i in np.argsort(-scores.ravel(), kind="stable")[:top]]
 
 
+def _classes(scores: NDArray[Any], names: list[str], top: int) -> list[dict[str, Any]]:
+    return [
+        {"index": index, "name": _class_name(index, names), "score": float(scores[index])}
+        for index in _best(scores, top)
+    ]
+
+
 def _class_name(index: int, names: list[str]) -> str:
     return names[index] if index < len(names) else f"class {index}"
 
@@ -159,9 +169,9 @@ def _as_json(results: dict[str, NDArray[Any]], inputs: tuple[str, ...], names: l
         if _is_scores(value, inputs):
             rows = [value[i].ravel() for i in range(len(inputs))]
             shown[name] = [
-                {"input": path, "classes": [{"index": k, "name": _class_name(k, names), "score": float(row[k])} for k in _best(row, top)]}
+                {"input": path, "classes": _classes(row, names, top)}
                 for path, row in zip(inputs, rows, strict=True)
-            ]  # fmt: skip
+            ]
         else:
             shown[name] = {
                 "shape": list(value.shape),

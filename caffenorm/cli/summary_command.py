@@ -39,7 +39,7 @@ def _row(layer: LayerSummary) -> tuple[str, ...]:
 def command(
     model: str, weights: str | None, splits: bool, as_json: bool, **options: Any
 ) -> None:  # Any: of load_net
-    """Show the layers of MODEL: shapes, parameters, multiply-adds and memory.
+    r"""Show the layers of MODEL: shapes, parameters, multiply-adds and memory.
 
     \b
     Example:
@@ -56,7 +56,7 @@ def command(
     if as_json:
         _output.print_json({"name": found.name, "layers": [asdict(layer) for layer in layers], **sums})
         return
-    columns = [
+    columns: list[tuple[str, _output.Side]] = [
         ("layer", "left"),
         ("type", "left"),
         ("top", "left"),

@@ -21,7 +21,7 @@ from caffenorm.timing import measure
 def command(
     model: str, weights: str | None, iterations: int, as_json: bool, **options: Any
 ) -> None:  # Any: of load_net
-    """Measure every layer of MODEL, forward and backward, on random input.
+    r"""Measure every layer of MODEL, forward and backward, on random input.
 
     Layers are measured one by one, the whole net as it runs, with chains such as BatchNorm, Scale, ReLU
     fused. Backward is measured where the net has a loss, or `force_backward: true`.
@@ -41,7 +41,12 @@ def command(
         for t in found.layers
     ]
     whole = f"{found.backward_ms:.3f}" if found.backward_ms is not None else ""
-    columns = [("layer", "left"), ("type", "left"), ("forward ms", "right"), ("backward ms", "right")]
+    columns: list[tuple[str, _output.Side]] = [
+        ("layer", "left"),
+        ("type", "left"),
+        ("forward ms", "right"),
+        ("backward ms", "right"),
+    ]
     _output.print_table(
         f"{net.name or model}: median of {iterations}",
         columns,

@@ -15,7 +15,7 @@ from caffenorm.cli import _output
 @click.option("--solver", is_flag=True, help="PROTOTXT is a solver, not a net.")
 @click.option("--strict", is_flag=True, help="Unknown fields are errors.")
 def command(prototxt_file: str, output: str | None, solver: bool, strict: bool) -> None:
-    """Write an old PROTOTXT in today's form, to OUTPUT or to stdout.
+    r"""Write an old PROTOTXT in today's form, to OUTPUT or to stdout.
 
     \b
     Example:

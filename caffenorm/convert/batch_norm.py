@@ -90,8 +90,7 @@ def batch_norm_to_torch(
 def batch_norm_from_torch(
     module: Any, name: str = "bn", bottom: str = "data", top: str | None = None
 ) -> list[schema.LayerParameter]:  # Any: torch.nn.Module
-    """A PyTorch batch norm as a BatchNorm layer, followed by a Scale layer where the module is affine, with
-    blobs.
+    """A PyTorch batch norm as a BatchNorm layer, and a Scale layer where it is affine, with their blobs.
 
     Args:
         module: BatchNorm1d, 2d, 3d or SyncBatchNorm.

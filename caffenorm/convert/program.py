@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -322,9 +323,7 @@ class Describer:
             function = _rules.get(tuple(step.layer.type for step in part))
             if function is None:
                 continue
-            if all(_is_row(before, after) for before, after in zip(part, part[1:], strict=False)) and joins(
-                part
-            ):
+            if all(_is_row(before, after) for before, after in pairwise(part)) and joins(part):
                 return length, function
         return 1, None
 

@@ -80,11 +80,11 @@ def module_source(program: Program, *, weights_file: str = "weights.pt") -> str:
     outputs = ", ".join(program.outputs)
     helpers = helper_source(program)
     uses_math = "math." in helpers
-    head = f'"""{program.name or "The net"} in PyTorch, converted from Caffe.\n\nInputs: {inputs}. Outputs: {outputs}.\n"""\n\n'
-    head += (
-        ("import math\n" if uses_math else "")
-        + "from pathlib import Path\n\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
-    )
+    head = f'"""{program.name or "The net"} in PyTorch, converted from Caffe.\n\n'
+    head += f'Inputs: {inputs}. Outputs: {outputs}.\n"""\n\n'
+    head += "import math\n" if uses_math else ""
+    head += "from pathlib import Path\n\n"
+    head += "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
     load = textwrap.dedent(f'''
         def load(weights=None):
             """The net in eval mode, with the weights that lie beside this file."""

@@ -14,9 +14,7 @@ from torch import nn
 
 
 class Scale(nn.Module):
-    """Multiplies by a learned factor, and adds a learned offset, both broadcast to the last axes of the
-    input.
-    """
+    """Multiplies by a learned factor, and adds a learned offset, both broadcast to the last axes."""
 
     def __init__(self, shape, bias=True):
         super().__init__()
@@ -62,9 +60,7 @@ def caffe_pool_padding(size, kernel, stride, padding, ceil_mode):
 
 
 def caffe_max_pool2d(x, kernel_size, stride, padding=0, ceil_mode=True, return_indices=False):
-    """Max pooling for sizes that PyTorch's own does not take: Caffe's output size, any padding below the
-    kernel.
-    """
+    """Max pooling with Caffe's output size and any padding below the kernel, which PyTorch's own refuses."""
     (kh, kw), (sh, sw), (ph, pw) = (
         (v, v) if isinstance(v, int) else v for v in (kernel_size, stride, padding)
     )
@@ -85,9 +81,7 @@ def caffe_max_pool2d(x, kernel_size, stride, padding=0, ceil_mode=True, return_i
 
 
 def caffe_avg_pool2d(x, kernel_size, stride, padding=0, ceil_mode=True):
-    """Average pooling for sizes that PyTorch's own does not take: divides by the window within image and
-    padding.
-    """
+    """Average pooling with Caffe's output size: divides by the window within image and padding."""
     (kh, kw), (sh, sw), (ph, pw) = (
         (v, v) if isinstance(v, int) else v for v in (kernel_size, stride, padding)
     )
@@ -110,7 +104,7 @@ def spatial_pyramid(x, height, pool):
     for level in range(height):
         bins = 2**level
         kernel = [math.ceil(size / bins) for size in x.shape[2:]]
-        padding = [(k * bins - size + 1) // 2 for k, size in zip(kernel, x.shape[2:])]
+        padding = [(k * bins - size + 1) // 2 for k, size in zip(kernel, x.shape[2:], strict=True)]
         parts.append(pool(x, tuple(kernel), tuple(kernel), tuple(padding)))
     return parts[0] if height == 1 else torch.cat([part.flatten(1) for part in parts], 1)
 

@@ -77,9 +77,11 @@ class Verification:
     def __str__(self) -> str:
         first = self.first_difference
         if first is None:
-            return f"{len(self.blobs)} blobs agree; the largest difference is {self.worst:.1e} of a blob's largest value"
+            worst = f"{self.worst:.1e} of a blob's largest value"
+            return f"{len(self.blobs)} blobs agree; the largest difference is {worst}"
         why = first.problem or f"{first.max_rel:.3g} of its largest value away"
-        return f'the first blob that departs is "{first.name}", written by layer "{first.layer}" ({first.layer_type}): {why}'
+        writer = f'layer "{first.layer}" ({first.layer_type})'
+        return f'the first blob that departs is "{first.name}", written by {writer}: {why}'
 
 
 def copy_in_float64(net: Net) -> Net:
@@ -99,7 +101,7 @@ def copy_in_float64(net: Net) -> Net:
     return twin
 
 
-def verify(net: Net, inputs: Sequence[dict[str, NDArray[Any]]] | None = None) -> Verification:
+def verify(net: Net, inputs: Sequence[dict[str, Any]] | None = None) -> Verification:  # Any: arrays
     """Convert a copy of the net and compare every blob.
 
     Args:
@@ -129,10 +131,8 @@ def verify(net: Net, inputs: Sequence[dict[str, NDArray[Any]]] | None = None) ->
     return Verification(tuple(ordered), dict(program.folded))
 
 
-def random_inputs(net: Net, seed: int) -> dict[str, NDArray[Any]]:
-    """Values for a net's inputs: normal numbers, and whole numbers for what a loss or an Accuracy reads as
-    labels.
-    """
+def random_inputs(net: Net, seed: int) -> dict[str, Any]:  # Any: float64 arrays
+    """Values for a net's inputs: normal numbers, and whole ones for what is read as labels or indices."""
     rng = np.random.default_rng(seed)
     labels = _label_classes(net)
     return {
@@ -184,9 +184,7 @@ def _compare(net: Net, found: dict[str, NDArray[Any]]) -> list[BlobCheck]:
 
 
 def _differences(expected: NDArray[Any], value: NDArray[Any]) -> tuple[float, float]:
-    """The largest difference, and that over the largest absolute value; the same infinities and NaNs do not
-    differ.
-    """
+    """The largest difference, and that over the largest absolute value; the same NaNs do not differ."""
     with np.errstate(invalid="ignore", over="ignore"):
         off = np.abs(expected - value)
     off[(expected == value) | (np.isnan(expected) & np.isnan(value))] = 0

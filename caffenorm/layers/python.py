@@ -47,8 +47,8 @@ class Python(Layer):
         name = f"{wanted.module}.{wanted.layer}"
         if not self.context.allow_python:
             raise LayerError(
-                f"runs code, the class {name}. If you trust the prototxt, allow it: Net(..., allow_python=True), "
-                "or --allow-python on the command line"
+                f"runs code, the class {name}. If you trust the prototxt, allow it: "
+                "Net(..., allow_python=True), or --allow-python on the command line"
             )
         self.inner = self._make(name)
         self.inner.param_str = wanted.param_str

@@ -129,5 +129,6 @@ def _fitting_mean(mean: Floats, shape: tuple[int, ...]) -> Floats:
     if mean.ndim == 1 and mean.size == channels:
         return mean[:, None, None]
     if mean.ndim == 3 and mean.shape[0] == channels and mean.shape[1] >= height and mean.shape[2] >= width:
-        return centre_crop(mean.transpose(1, 2, 0), (height, width)).transpose(2, 0, 1)
+        middle: Floats = centre_crop(mean.transpose(1, 2, 0), (height, width)).transpose(2, 0, 1)
+        return middle
     raise ShapeError(f"a mean of shape {list(mean.shape)} does not fit a picture of shape {list(shape)}")

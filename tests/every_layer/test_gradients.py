@@ -21,7 +21,7 @@ NOT_THE_DERIVATIVE = {
 # Cases whose gradient is not the derivative, or too steep for differences.
 LEFT_OUT = {
     "SoftmaxWithLoss/certain": "the loss is capped, the gradient is not",
-    "BatchNorm/offset_mixed_train": "values of 1e4 and more with a variance of 1e-6: differences are rounding",
+    "BatchNorm/offset_mixed_train": "values of 1e4 with a variance of 1e-6: differences are rounding",
 }
 # Families whose cases are about other things than gradients, or that have none to check.
 NO_GRADIENT = {"Accuracy", "ArgMax", "Input", "Threshold", "Silence", "Net", "Dropout", "DummyData"}
@@ -66,8 +66,9 @@ def test_gradients_that_are_not_the_derivative_are_off_by_little(family: str) ->
 
 def test_every_registered_layer_has_golden_cases_or_tests_of_its_own() -> None:
     ours = {
-        "Axpy", "BN", "GN", "GroupNorm", "InstanceNorm", "LayerNorm", "Normalize", "Permute", "Python", "ReLU6",
-        "ShuffleChannel", "SmoothL1Loss", "NdConvolution", "NdPooling", "SyncBatchNorm", "DepthwiseConvolution", "ConvolutionDepthwise",
+        "Axpy", "BN", "GN", "GroupNorm", "InstanceNorm", "LayerNorm", "Normalize", "Permute", "Python",
+        "ReLU6", "ShuffleChannel", "SmoothL1Loss", "NdConvolution", "NdPooling", "SyncBatchNorm",
+        "DepthwiseConvolution", "ConvolutionDepthwise",
     }  # fmt: skip
     registered = {name for name in layer_type_list() if not name.endswith("ForTest")}
     assert registered - ours <= set(golden.layer_families())

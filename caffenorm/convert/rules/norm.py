@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from caffenorm.blob import Blob
 from caffenorm.convert.program import Chain, arguments, number, rule
 from caffenorm.layers._channel_norm import ChannelNorm
+from caffenorm.layers.batch_norm import BatchNorm
 
 _CLASS_BY_AXES = {2: "nn.BatchNorm1d", 3: "nn.BatchNorm1d", 4: "nn.BatchNorm2d", 5: "nn.BatchNorm3d"}
 _TORCH_EPS, _TORCH_MOMENTUM = 1e-5, 0.1
@@ -106,8 +107,8 @@ def batch_norm(chain: Chain) -> None:
         steady = 1 / (1 - fraction)
         if layer.batch_statistics and abs(factor - steady) > 1e-3 * steady:
             chain.note(
-                f"the running average has not converged (factor {factor:g} of {steady:g}); Caffe gives its next batches more weight"
-                " than PyTorch's momentum does"
+                f"the running average has not converged (factor {factor:g} of {steady:g}); Caffe gives its "
+                "next batches more weight than PyTorch's momentum does"
             )
     if scale is not None and len(chain.steps[1].layer.blobs) == 1:
         chain.note("the Scale has no offset; the module's bias is 0, keep it so when you train")
@@ -135,7 +136,7 @@ def _batch_statistics(chain: Chain, x: str, values: BatchNormValues) -> None:
 
 def _affine_batch_norm(chain: Chain, layer: ChannelNorm) -> None:
     """A fork's BatchNorm that scales by itself."""
-    if len(chain.steps) > 1 or getattr(layer, "form", None) is None or layer.form.special or layer.form.relu:
+    if len(chain.steps) > 1 or not isinstance(layer, BatchNorm) or layer.form.special or layer.form.relu:
         raise chain.fail("this fork's options of BatchNorm have no counterpart in PyTorch")
     form, x = layer.form, chain.x
     blobs = [blob.read() for blob in layer.blobs]
@@ -242,8 +243,9 @@ def _grouped(chain: Chain, constructor: str, size: str) -> None:
     default = "False" if "InstanceNorm" in constructor else "True"
     if "InstanceNorm" in constructor and len(layer.blobs) not in (0, 2):
         raise chain.fail("InstanceNorm with running statistics has no rule")
+    options = {"eps": (number(getattr(layer, "eps", 1e-5)), "1e-05"), key: (str(affine), default)}
     module = chain.submodule(
-        f"{constructor}({arguments(size, eps=(number(getattr(layer, 'eps', 1e-5)), '1e-05'), **{key: (str(affine), default)})})",
+        f"{constructor}({arguments(size, **options)})",
         {
             k: b.read().reshape(-1).copy() if "Layer" not in constructor else b.read().copy()
             for k, b in zip(("weight", "bias"), layer.blobs, strict=False)

@@ -78,9 +78,8 @@ def concat(chain: Chain) -> None:
     param = chain.layer.param.concat_param
     axis = param.concat_dim if param.HasField("concat_dim") else param.axis
     inputs = chain.inputs()
-    chain.set(
-        f"torch.cat(({', '.join(inputs)}{',' if len(inputs) == 1 else ''}), {_axis(axis, chain.bottom[0].num_axes)})"
-    )
+    parts = f"({', '.join(inputs)}{',' if len(inputs) == 1 else ''})"
+    chain.set(f"torch.cat({parts}, {_axis(axis, chain.bottom[0].num_axes)})")
 
 
 @rule("Slice")
@@ -187,8 +186,9 @@ def embed(chain: Chain) -> None:
     layer = chain.layer
     rows, size = layer.blobs[0].shape
     x = chain.x
+    given = arguments(str(rows), str(size), bias=(str(len(layer.blobs) > 1), "True"))
     module = chain.submodule(
-        f"{chain.helper('Embed')}({arguments(str(rows), str(size), bias=(str(len(layer.blobs) > 1), 'True'))})",
+        f"{chain.helper('Embed')}({given})",
         params=dict(zip(("weight", "bias"), layer.blobs, strict=False)),
     )
     chain.set(f"{module}({x})")

@@ -102,8 +102,14 @@ def pooling(chain: Chain) -> None:
 
 
 def _pool_arguments(
-    x: str, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int], rounds_up: bool, name: str, **more: tuple[str, str]
-) -> str:  # fmt: skip
+    x: str,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    pad: Sequence[int],
+    rounds_up: bool,
+    name: str,
+    **more: tuple[str, str],
+) -> str:
     ceil = {"ceil_mode": (str(rounds_up), "False" if name.startswith("F.") else "True")}
     return arguments(x, numbers(kernel), numbers(stride), padding=(numbers(pad), "0"), **ceil, **more)
 
