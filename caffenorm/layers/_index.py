@@ -15,15 +15,12 @@ def checked_index(xp: Any, values: Array, limit: int, what: str) -> Array:  # An
         ShapeError: one lies outside 0 to limit - 1; its value and place are named.
     """
     flat = values.reshape(-1)
-    if bool(xp.isfinite(flat).all()):
-        index = flat.astype("i8")
-        outside = (index < 0) | (index >= limit)
-    else:
-        index, outside = flat, ~xp.isfinite(flat)
+    outside = ~((flat > -1) & (flat < limit))
     if bool(outside.any()):
         place = int(xp.argmax(outside))
-        raise ShapeError(f"{what} {place} is {float(flat[place]):g}, and must lie between 0 and {limit - 1}")
-    return index
+        known = f"must lie between 0 and {limit - 1}" if limit else "there are none"
+        raise ShapeError(f"{what} {place} is {float(flat[place]):g}, and {known}")
+    return flat.astype("i8")
 
 
 def rows_of(array: Array) -> Array:
