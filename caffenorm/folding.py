@@ -27,12 +27,9 @@ def folded_chain(steps: Sequence[LayerStep], index: int) -> FoldedProduct | None
     """The longest chain product (BatchNorm (Scale)) (Eltwise SUM) (ReLU) from `index` on that can fold."""
     first = steps[index]
     layer = first.layer
-    if (
-        layer.type not in _PRODUCTS
-        or layer.phase != schema.TEST
-        or len(first.bottom) != 1
-        or layer.slope is not None
-    ):
+    if not isinstance(layer, ConvolutionBase | InnerProduct) or layer.type not in _PRODUCTS:
+        return None
+    if layer.phase != schema.TEST or len(first.bottom) != 1 or layer.slope is not None:
         return None
     chain = [first]
     norm = _plain_follower(steps, index + 1)
