@@ -11,8 +11,8 @@ CaffenormError
 ├── DeviceError      (RuntimeError)  a device that is missing or cannot do what was asked
 └── MissingExtraError (ImportError)  an optional package that is not installed
 
-Each is also the builtin in brackets, so `except ValueError` keeps working. `Where` says to which file, line and layer an
-error belongs; layers raise without it and `Net` adds it.
+Each is also the builtin in brackets, so `except ValueError` keeps working. `Where` says to which file, line
+and layer an error belongs; layers raise without it and `Net` adds it.
 """
 
 from __future__ import annotations
