@@ -29,6 +29,7 @@ class ConvolutionBase(Layer):
 
     Attributes:
         transposed: whether the bottom stands where a convolution has its top.
+        windows: kernel, stride, pads and dilation for the present input.
     """
 
     num_bottoms, num_tops = (1, None), (1, None)
@@ -89,7 +90,7 @@ class ConvolutionBase(Layer):
                 f"{axis} of {self._num_axes}"
             )
         size = shape[axis + 1 :]
-        windows = self._windows.for_size(size)
+        self.windows = windows = self._windows.for_size(size)
         out_size = windows.transposed(size) if self.transposed else windows.convolved(size)
         for blob in top:
             blob.reshape((*shape[:axis], self._outputs, *out_size))
@@ -119,6 +120,11 @@ class ConvolutionBase(Layer):
     def plan(self) -> ConvolutionPlan:
         """What `ops.convolve` needs to know, for the present shapes."""
         return self._plan
+
+    @property
+    def groups(self) -> int:
+        """In how many groups the channels are made."""
+        return self._groups
 
     @property
     def slope(self) -> float | None:

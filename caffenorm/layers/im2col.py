@@ -36,7 +36,7 @@ class Im2col(Layer):
                 f"needs a bottom with {self._num_axes} axes, as at first; found shape {list(shape)}"
             )
         size = shape[axis + 1 :]
-        windows = self._windows.for_size(size)
+        self.windows = windows = self._windows.for_size(size)
         out_size = windows.convolved(size)
         top[0].reshape((*shape[:axis], shape[axis] * math.prod(windows.kernel), *out_size))
         self._plan = self.ops.plan_patches(

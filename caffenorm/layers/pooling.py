@@ -72,7 +72,7 @@ class Pooling(Layer):
                 f"needs {self._num_axes} axes and values in each plane, found shape {list(shape)}"
             )
         size = shape[2:]
-        windows = self._windows or whole(size)
+        self.windows = windows = self._windows or whole(size)
         out_size = self._out_size(windows, size)
         for blob in top:
             blob.reshape((*shape[:2], *out_size))
@@ -83,14 +83,18 @@ class Pooling(Layer):
             stride=windows.stride,
             pad=windows.pad,
             pad_after=windows.pad_after,
-            count_pads=self._counts_pads(),
+            count_pads=self.counts_pads,
         )
 
-    def _counts_pads(self) -> bool:
+    @property
+    def counts_pads(self) -> bool:
+        """Whether AVE divides by positions in the pads, too."""
         param = self.param.pooling_param
         return bool(param.avg_include_pad) and param.pool != schema.PoolingParameter.AVE_EXC_PAD
 
-    def _rounds_up(self) -> bool:
+    @property
+    def rounds_up(self) -> bool:
+        """Whether a window more is taken where the stride does not divide what is left."""
         param = self.param.pooling_param
         return bool(param.round_mode == schema.PoolingParameter.CEIL and param.ceil_mode)
 
@@ -102,7 +106,7 @@ class Pooling(Layer):
             kernel, stride = windows.kernel[axis], windows.stride[axis]
             before, after = windows.pad[axis], windows.pad_after[axis]
             room = n + before + after - kernel
-            count = (-(-room // stride) if self._rounds_up() else room // stride) + 1
+            count = (-(-room // stride) if self.rounds_up else room // stride) + 1
             if padded and (count - 1) * stride >= n + before:
                 count -= 1
             if count < 1:
