@@ -250,7 +250,7 @@ INLINE void NAME(add_strip_sums)(const real *x, Py_ssize_t rows, Py_ssize_t stri
                                  Py_ssize_t some, struct column_sums *s)
 {
     const Py_ssize_t columns = some ? some : parts * NATIVE;
-    real sums[4 * NATIVE], squares[4 * NATIVE];
+    real sums[4 * NATIVE] = {0}, squares[4 * NATIVE] = {0};
     native shift[4], sum[4], square[4];
     int leaps = 0;
 

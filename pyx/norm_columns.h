@@ -176,7 +176,7 @@ INLINE void NAME(add_strip_gradients)(const real *x, const real *dy, Py_ssize_t 
 {
     const Py_ssize_t columns = some ? some : parts * NATIVE;
     native mean[4], sum_g[4], sum_gx[4], sum_slope[4];
-    real lanes[4 * NATIVE];
+    real lanes[4 * NATIVE] = {0};
     for (int p = 0; p < parts; p++) {
         const Py_ssize_t j = first + p * NATIVE;
         mean[p] = OF(mean);

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffenorm.backends.cpu.activation import CpuActivation
+from caffenorm.backends.cpu.channel import CpuChannel
 from caffenorm.backends.cpu.conv import CpuConv
 from caffenorm.backends.cpu.loss import CpuLoss
 from caffenorm.backends.cpu.norm import CpuNorm
@@ -18,7 +19,7 @@ from caffenorm.backends.cpu.window import CpuWindow
 _ALIGNMENT = 64  # bytes: what streaming stores of AVX-512 need
 
 
-class CpuOps(CpuNorm, CpuActivation, CpuWindow, CpuConv, CpuTensor, CpuLoss):
+class CpuOps(CpuNorm, CpuChannel, CpuActivation, CpuWindow, CpuConv, CpuTensor, CpuLoss):
     """All ops on the CPU.
 
     Args:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from caffenorm.backends.cpu.channel import ByType, CpuChannel
+from caffenorm.backends.cpu.channel import ByType
 
 Array = NDArray[Any]  # float32 or float64
 
@@ -19,15 +18,21 @@ _BACKWARD = ByType("norm", "batch_norm_backward")
 _MOMENTS = ByType("norm", "batch_norm_moments")
 _BACKWARD_SUMS = ByType("norm", "batch_norm_backward_sums")
 _BACKWARD_APPLY = ByType("norm", "batch_norm_backward_apply")
+_GROUP_TRAIN = ByType("group_norm", "group_norm_train")
+_GROUP_BACKWARD = ByType("group_norm", "group_norm_backward")
 
 
-class CpuNorm(CpuChannel):
-    """Ops of the family norm; group norms are made of these and of channel ops."""
+class CpuNorm:
+    """Ops of the family norm."""
+
+    threads: int
 
     def batch_norm_statistics(self, x: Array, mean: Array, var: Array) -> None:
+        """Mean and biased variance of each channel."""
         _STATISTICS[x.dtype](x, mean, var, self.threads)
 
     def inverse_std(self, var: Array, inv_std: Array, eps: float) -> None:
+        """1 / sqrt(var + eps)."""
         _INVERSE_STD[var.dtype](var, inv_std, eps)
 
     def batch_norm_train(
@@ -44,6 +49,7 @@ class CpuNorm(CpuChannel):
         slope: Array | float | None = None,
         x_hat: Array | None = None,
     ) -> None:
+        """Normalise by the batch's own statistics."""
         _TRAIN[x.dtype](x, y, mean, var, inv_std, eps, gamma, beta, slope, x_hat, self.threads)
 
     def batch_norm_apply(
@@ -58,6 +64,7 @@ class CpuNorm(CpuChannel):
         slope: Array | float | None = None,
         x_hat: Array | None = None,
     ) -> None:
+        """Normalise by given statistics."""
         _APPLY[x.dtype](x, y, mean, inv_std, gamma, beta, slope, x_hat, self.threads)
 
     def batch_norm_backward(
@@ -77,11 +84,26 @@ class CpuNorm(CpuChannel):
         use_global_stats: bool = False,
         x_is_hat: bool = False,
     ) -> None:
+        """Gradients of `batch_norm_train`, or of `batch_norm_apply`."""
         _BACKWARD[x.dtype](
-            x, dy, dx, mean, inv_std, gamma, beta, slope, dgamma, dbeta, dslope, use_global_stats, x_is_hat, self.threads
-        )  # fmt: skip
+            x,
+            dy,
+            dx,
+            mean,
+            inv_std,
+            gamma,
+            beta,
+            slope,
+            dgamma,
+            dbeta,
+            dslope,
+            use_global_stats,
+            x_is_hat,
+            self.threads,
+        )
 
     def batch_norm_moments(self, x: Array, mean: Array, m2: Array) -> None:
+        """Mean and sum of squared deviations of each channel, in float64."""
         _MOMENTS[x.dtype](x, mean, m2, self.threads)
 
     def batch_norm_backward_sums(
@@ -99,6 +121,7 @@ class CpuNorm(CpuChannel):
         dslope: Array | None = None,
         x_is_hat: bool = False,
     ) -> None:
+        """The sums that backward needs, in float64."""
         _BACKWARD_SUMS[x.dtype](
             x, dy, mean, inv_std, sum_g, sum_g_x_hat, gamma, beta, slope, dslope, x_is_hat, self.threads
         )
@@ -118,6 +141,7 @@ class CpuNorm(CpuChannel):
         slope: Array | float | None = None,
         x_is_hat: bool = False,
     ) -> None:
+        """dx from given means."""
         _BACKWARD_APPLY[x.dtype](
             x, dy, dx, mean, inv_std, mean_g, mean_g_x_hat, gamma, beta, slope, x_is_hat, self.threads
         )
@@ -135,16 +159,8 @@ class CpuNorm(CpuChannel):
         gamma: Array | None = None,
         beta: Array | None = None,
     ) -> None:
-        rows = (1, x.shape[0] * groups, -1)
-        if not x.size:
-            mean[...] = var[...] = 0
-            self.inverse_std(var, inv_std, eps)
-            return
-        self.batch_norm_train(x.reshape(rows), y.reshape(rows), mean, var, inv_std, eps)
-        if gamma is not None:
-            self.scale_channels(y, gamma, y, beta)
-        elif beta is not None:
-            self.add_channels(y, beta, y)
+        """Normalise each sample's groups of channels."""
+        _GROUP_TRAIN[x.dtype](x, y, mean, var, inv_std, groups, eps, gamma, beta, self.threads)
 
     def group_norm_backward(
         self,
@@ -159,20 +175,5 @@ class CpuNorm(CpuChannel):
         dgamma: Array | None = None,
         dbeta: Array | None = None,
     ) -> None:
-        if not x.size:
-            return
-        rows = (1, x.shape[0] * groups, -1)
-        x_hat = np.empty_like(x)
-        self.batch_norm_apply(x.reshape(rows), x_hat.reshape(rows), mean, inv_std)
-        if dgamma is not None:
-            self.channel_dot(dy, x_hat, dgamma, True)
-        if dbeta is not None:
-            self.channel_sum(dy, dbeta, True)
-        if dx is None:
-            return
-        if gamma is not None:
-            self.scale_backward_input(dy, gamma, dx)
-        elif dx is not dy:
-            np.copyto(dx, dy)
-        g = dx.reshape(rows)
-        self.batch_norm_backward(x_hat.reshape(rows), g, g, mean, inv_std, x_is_hat=True)
+        """Gradients of `group_norm_train`."""
+        _GROUP_BACKWARD[x.dtype](x, dy, dx, mean, inv_std, groups, gamma, dgamma, dbeta, self.threads)

@@ -10,11 +10,12 @@ Array = Any  # the device's array: NumPy's or CuPy's
 class ChannelOps(Protocol):
     """Ops of the family channel.
 
-    Shape: x, y, dy, dx, a, b are (outer, channels, inner); gamma, beta, out are (channels,), a PReLU's slope and dslope
-    (channels,) or (1,), one for all channels; all of one dtype, float32 or float64, C-contiguous.
+    Shape: x, y, dy, dx, a, b are (outer, channels, inner); gamma, beta, out are (channels,), a PReLU's slope and
+    dslope (channels,) or (1,), one for all channels; all of one dtype, float32 or float64, C-contiguous. An `out`
+    of one value takes the sum over all channels.
 
-    Sums add float blocks up in float64, in index order: results are bit-equal for any number of threads and any build of
-    the kernels. Outputs may not overlap inputs except where they are said to be the same array.
+    Sums add float blocks up in float64, in index order: results are bit-equal for any number of threads and any
+    build of the kernels. Outputs may not overlap inputs except where they are said to be the same array.
 
     Raises:
         ShapeError: an array does not fit the others.
@@ -40,7 +41,7 @@ class ChannelOps(Protocol):
         """y = max(x, 0) + slope * min(x, 0); y may be x."""
 
     def prelu_backward(self, x: Array, dy: Array, slope: Array, dx: Array) -> None:
-        """dx = dy where x > 0, slope * dy where x <= 0, and 0 * dy where x is NaN, as in Caffe; dx may be dy or x."""
+        """dx = dy * ((x > 0) + slope * (x <= 0)), as in Caffe 0 * dy where x is NaN; dx may be dy or x."""
 
     def prelu_backward_slope(self, x: Array, dy: Array, dslope: Array) -> None:
         """dslope += sum of dy * x where x <= 0."""

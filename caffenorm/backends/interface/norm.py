@@ -1,4 +1,4 @@
-"""Normalisation ops: batch statistics, BatchNorm with its Scale and activation, instance, group and layer norm."""
+"""Normalisation ops: BatchNorm with its Scale and activation; instance, group and layer norm."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ Array = Any  # the device's array: NumPy's or CuPy's
 class NormOps(Protocol):
     """Ops of the family norm.
 
-    Shape: x, y, x_hat, dy, dx are (outer, channels, inner); mean, var, inv_std, gamma, beta, dgamma, dbeta, dslope are
-    (channels,); all of one dtype, float32 or float64, C-contiguous. Where an argument says float64, it is that always.
+    Shape: x, y, x_hat, dy, dx are (outer, channels, inner); mean, var, inv_std, gamma, beta, dgamma, dbeta,
+    dslope are (channels,); all of one dtype, float32 or float64, C-contiguous. Where an argument says float64,
+    it is that always.
 
-    `slope` names the activation: None for none, a number for a (leaky) ReLU, an array (channels,) for a PReLU. It gives
-    act(z) = max(z, 0) + slope * min(z, 0); at 0 its derivative is the slope, and that of a NaN is 0, as in Caffe.
-    Optional gamma and beta stand for ones and zeros. Variances are biased (divided by outer * inner).
+    `slope` names the activation: None for none, a number for a (leaky) ReLU, an array (channels,) for a PReLU.
+    It gives act(z) = max(z, 0) + slope * min(z, 0); at 0 its derivative is the slope, and that of a NaN is 0, as
+    in Caffe. Missing gamma and beta are ones and zeros. Variances are biased (divided by outer * inner); those
+    of no values are 0, as means are.
 
-    Results are bit-equal for any number of threads and any build of the kernels. Outputs may not overlap inputs except
-    where they are said to be the same array.
+    Results are bit-equal for any number of threads and any build of the kernels. Outputs may not overlap inputs
+    except where they are said to be the same array.
 
     Raises:
         ShapeError: an array does not fit the others.
@@ -45,7 +47,7 @@ class NormOps(Protocol):
         slope: Array | float | None = None,
         x_hat: Array | None = None,
     ) -> None:
-        """Normalise by the batch's own statistics: y = act(gamma * x_hat + beta), x_hat = (x - mean) * inv_std.
+        """Normalise by the batch's statistics: y = act(gamma * x_hat + beta), x_hat = (x - mean) * inv_std.
 
         Args:
             x: the input.
@@ -94,7 +96,8 @@ class NormOps(Protocol):
         """Gradients of `batch_norm_train`, or with use_global_stats of `batch_norm_apply`.
 
         With g = dy * act'(gamma * x_hat + beta):
-        dx = gamma * inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), with use_global_stats gamma * inv_std * g;
+        dx = gamma * inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), or gamma * inv_std * g with
+        use_global_stats;
         dgamma += sum(g * x_hat), dbeta += sum(g), dslope += sum of dy * min(gamma * x_hat + beta, 0).
 
         Args:
@@ -114,10 +117,10 @@ class NormOps(Protocol):
         """
 
     def batch_norm_moments(self, x: Array, mean: Array, m2: Array) -> None:
-        """Mean and sum of squared deviations from it, float64, of each channel: what devices exchange for a common mean.
+        """Mean and sum of squared deviations from it, float64, of each channel.
 
-        Of parts with counts n_i, means m_i and sums M_i the whole has n = sum(n_i), m = sum(n_i * m_i) / n and
-        M = sum(M_i + n_i * (m_i - m)**2).
+        It is what processes exchange for common statistics: of parts with counts n_i, means m_i and sums M_i
+        the whole has n = sum(n_i), m = sum(n_i * m_i) / n and M = sum(M_i + n_i * (m_i - m)**2).
         """
 
     def batch_norm_backward_sums(
@@ -135,9 +138,9 @@ class NormOps(Protocol):
         dslope: Array | None = None,
         x_is_hat: bool = False,
     ) -> None:
-        """The sums that `batch_norm_backward` needs: sum(g) and sum(g * x_hat), both float64 (channels,), overwritten.
+        """The sums that `batch_norm_backward` needs, sum(g) and sum(g * x_hat).
 
-        The other arguments are those of `batch_norm_backward`.
+        Both are float64 (channels,) and overwritten; the other arguments are those of `batch_norm_backward`.
         """
 
     def batch_norm_backward_apply(
@@ -172,7 +175,7 @@ class NormOps(Protocol):
     ) -> None:
         """Normalise each sample's groups of channels: y = gamma * (x - mean) * inv_std + beta.
 
-        Instance norm has as many groups as channels; layer norm has one, with a channel an element and inner 1.
+        Instance norm has as many groups as channels; layer norm has one, and a channel for each element.
 
         Args:
             x: (outer, channels, inner).
@@ -201,6 +204,6 @@ class NormOps(Protocol):
     ) -> None:
         """Gradients of `group_norm_train`; mean and inv_std are (outer * groups,) as it wrote them.
 
-        dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)) with g = gamma * dy and means over a sample's group;
+        dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)) with g = gamma * dy and means over a group;
         dgamma += sum(dy * x_hat) and dbeta += sum(dy), (channels,). dx may be dy, x or None.
         """
