@@ -143,6 +143,13 @@ def test_clip_passes_the_gradient_on_its_bounds():
     np.testing.assert_array_equal(run_backward(net, np.ones(4))[0], [1, 1, 0, 0])
 
 
+@pytest.mark.parametrize("body", ['type: "ReLU6"', 'type: "ReLU" relu_param { relu6: true }'])
+def test_relu6_ends_at_six_without_a_gradient(body):
+    net = one_layer(body, (4,))
+    np.testing.assert_array_equal(run(net, np.array([-1, 5.5, 6, 7])), [0, 5.5, 6, 6])
+    np.testing.assert_array_equal(run_backward(net, np.ones(4))[0], [0, 1, 0, 0])
+
+
 def test_relu_has_its_slope_at_zero():
     net = one_layer('type: "ReLU" relu_param { negative_slope: 0.5 }', (1,))
     run(net, np.zeros(1))

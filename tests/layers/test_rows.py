@@ -44,6 +44,12 @@ def test_embed_looks_up_rows(shape, bias, fraction, seed):
         np.testing.assert_allclose(net.params["op"][1].diff, dy.reshape(-1, 3).sum(0), rtol=1e-13)
 
 
+def test_numbers_are_cut_towards_zero():
+    net = embed((3,))
+    net.params["op"][0].data[...] = np.arange(4)[:, None]
+    np.testing.assert_array_equal(run(net, np.array([-0.9, 0.9, 3.9]))[:, 0], [0, 0, 3])
+
+
 def test_gradients_of_rows_add_up_over_backwards():
     net = embed((2,), "bias_term: false")
     run(net, np.array([1, 1]))
@@ -87,6 +93,7 @@ def test_batch_reindex_picks_rows_and_adds_their_gradients(rest, rows, picked, s
 
     y = run(net, x, index)
     dy = rng.normal(size=y.shape)
+    net.blobs["x0"].diff[...] = 9
     dx, _ = run_backward(net, dy)
 
     np.testing.assert_array_equal(y, x[index])

@@ -72,6 +72,11 @@ def test_reshape_infers_what_is_missing(shape, seed, data):
     np.testing.assert_array_equal(y, x.reshape(*shape[:copied], -1))
 
 
+def test_an_axis_behind_those_that_are_replaced_may_be_copied():
+    net = one_layer('type: "Reshape" reshape_param { shape { dim: -1 dim: 0 } num_axes: 1 }', (6, 3, 2))
+    assert net.blobs["y0"].shape == (2, 3, 3, 2)
+
+
 def test_a_batch_of_no_examples_is_reshaped_too():
     net = one_layer('type: "Reshape" reshape_param { shape { dim: 0 dim: -1 dim: 2 } }', (0, 3, 4))
     assert net.blobs["y0"].shape == (0, 6, 2)
@@ -220,6 +225,7 @@ def test_crop_cuts_from_axis_on(crop, negative, seed):
 
     y = run(net, x, np.zeros(like))
     dy = values(y.shape, seed + 1)
+    net.blobs["x0"].diff[...] = net.blobs["x1"].diff[...] = 9
     first, second = run_backward(net, dy)
 
     np.testing.assert_array_equal(y, x[cut])
