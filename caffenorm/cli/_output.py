@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import math
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-
-Side = Literal["left", "right"]
-_MIN_WIDTH = 100  # columns of a table where stdout is no terminal
-
-
-def result_console() -> Console:
-    """Where results go; wide enough for a table when stdout is a file or a pipe."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, _MIN_WIDTH), color_system=None)
-    return console
 
 
 def error(message: str) -> None:
@@ -40,49 +28,37 @@ def note(message: str) -> None:
 
 
 def print_json(value: Any) -> None:  # Any: whatever json takes
-    """A result for scripts, on stdout."""
-    click.echo(json.dumps(value, indent=2))
+    """A result for scripts, on stdout; numbers that JSON lacks (NaN, infinities) become null."""
+    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
-def print_table(
-    title: str, columns: Sequence[tuple[str, Side]], rows: Iterable[Sequence[str]], footer: Sequence[str] = ()
-) -> None:
-    """A result for people, on stdout.
-
-    Args:
-        title: above the table.
-        columns: (name, "left" or "right") of each.
-        rows: the cells. footer: a last row, set apart.
-    """
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        show_footer=bool(footer),
-        box=None,
-        pad_edge=False,
-    )
-    for i, (name, justify) in enumerate(columns):
-        table.add_column(
-            name,
-            footer=footer[i] if footer else "",
-            justify=justify,
-            overflow="fold",
-            no_wrap=justify == "right",
-        )
-    for row in rows:
-        table.add_row(*row)
-    result_console().print(table, soft_wrap=False)
+def _finite(value: Any) -> Any:  # Any: as above
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Any]:  # Any: a call that takes how much is done
     """A bar on stderr while the block runs, if stderr is a terminal; gives `advance(amount)`."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    if not sys.stderr.isatty():
+        yield lambda amount=1: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    counted = (MofNCompleteColumn(), TimeRemainingColumn()) if total is not None else ()
+    columns = (TextColumn("{task.description}"), BarColumn(), *counted)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount=1: bar.advance(task, amount)
+
+
+def shape(dims: tuple[int, ...]) -> str:
+    """A shape, short: 1x3x224x224."""
+    return "x".join(str(dim) for dim in dims) if dims else "scalar"
 
 
 def count(value: float) -> str:

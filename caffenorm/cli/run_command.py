@@ -14,6 +14,7 @@ from caffenorm import Net
 from caffenorm._files import atomic_write, readable_file
 from caffenorm.cli import _output
 from caffenorm.cli._options import load_net, mean_values, net_options, pair, read_array
+from caffenorm.cli._table import Column, print_table
 from caffenorm.errors import ConfigError, ShapeError
 from caffenorm.sources.image import CHANNEL_ORDERS, Preprocessing
 
@@ -74,12 +75,21 @@ def command(
     Example:
       caffenorm run deploy.prototxt net.caffemodel cat.jpg --resize 256 --crop 224 --mean 104,117,123
     """
+    if output is not None and Path(output).suffix not in (".npy", ".npz"):
+        raise click.BadParameter(
+            f"takes a name ending in .npy or .npz, found {output!r}", param_hint="--output"
+        )
     wanted = Preprocessing(
         pair(resize, "--resize"), pair(crop, "--crop"), channel_order.upper(), mean_values(mean), scale
     )
     names = _read_labels(labels)
     net = load_net(model, weights, quiet=as_json, **options)
     net.fuse = not no_fuse
+    returned = list(blobs) or net.outputs
+    if output is not None and output.endswith(".npy") and len(returned) != 1:
+        raise ConfigError(
+            f"{output} takes one blob, the results are {returned}; choose one with --blob, or .npz"
+        )
     results = net.forward(blobs=blobs, **_read_inputs(net, inputs, wanted))
     if blobs:
         results = {name: results[name] for name in blobs}
@@ -135,10 +145,6 @@ def _write(path: str, results: dict[str, NDArray[Any]]) -> None:
         with atomic_write(path) as handle:
             np.savez(handle, **results)  # type: ignore[arg-type]  # numpy's stub takes a positional flag for a name
         return
-    if len(results) != 1:
-        raise ConfigError(
-            f"{path} takes one blob, the results are {list(results)}; choose one with --blob, or write a .npz"
-        )
     with atomic_write(path) as handle:
         np.save(handle, next(iter(results.values())))
 
@@ -186,13 +192,9 @@ def _show(results: dict[str, NDArray[Any]], inputs: tuple[str, ...], names: list
             for i, path in enumerate(inputs):
                 row = value[i].ravel()
                 rows = [(_class_name(k, names), f"{row[k]:.6f}") for k in _best(row, top)]
-                _output.print_table(f"{name}: {path}", [("class", "left"), ("score", "right")], rows)
+                print_table(f"{name}: {path}", (Column("class", least=16), Column("score", "right")), rows)
         else:
-            figures = (
-                f"mean {value.mean():.6g}, least {value.min():.6g}, most {value.max():.6g}"
-                if value.size
-                else "empty"
-            )
-            _output.print_table(
-                name, [("shape", "left"), ("values", "left")], [(str(list(value.shape)), figures)]
-            )
+            figures = [f"{figure:.6g}" for figure in (value.mean(), value.min(), value.max())]
+            columns = ["shape", "mean", "least", "most"]
+            cells = (_output.shape(value.shape), *(figures if value.size else ["", "", ""]))
+            print_table(name, [Column(column) for column in columns], [cells])

@@ -9,21 +9,35 @@ import click
 
 from caffenorm.cli import _output
 from caffenorm.cli._options import load_net, net_options
+from caffenorm.cli._table import Column, print_table
 from caffenorm.summary import LayerSummary, summarise
 
+_COLUMNS = (
+    Column("layer", least=16),
+    Column("type", least=11),
+    Column("top", least=12, optional=True),
+    Column("shape", least=14),
+    Column("parameters", least=12, optional=True),
+    Column("values", "right"),
+    Column("mult-adds", "right"),
+    Column("memory", "right"),
+)
 
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(str(dim) for dim in shape) if shape else "scalar"
+
+def _tops(layer: LayerSummary) -> str:
+    if layer.tops == (layer.name,):
+        return ""
+    return "in place" if layer.tops == layer.bottoms else ", ".join(layer.tops)
 
 
 def _row(layer: LayerSummary) -> tuple[str, ...]:
+    shapes = list(dict.fromkeys(_output.shape(shape) for shape in layer.top_shapes))
     return (
         layer.name,
         layer.type,
-        ", ".join(
-            f"{name} {_shape(shape)}" for name, shape in zip(layer.tops, layer.top_shapes, strict=False)
-        ),
-        ", ".join(_shape(shape) for shape in layer.param_shapes),
+        _tops(layer),
+        ", ".join(shapes),
+        ", ".join(_output.shape(shape) for shape in layer.param_shapes),
         _output.count(layer.parameters) if layer.parameters else "",
         _output.count(layer.multiply_adds) if layer.multiply_adds else "",
         _output.size(layer.activation_bytes) if layer.activation_bytes else "",
@@ -56,25 +70,11 @@ def command(
     if as_json:
         _output.print_json({"name": found.name, "layers": [asdict(layer) for layer in layers], **sums})
         return
-    columns: list[tuple[str, _output.Side]] = [
-        ("layer", "left"),
-        ("type", "left"),
-        ("top", "left"),
-        ("parameters", "left"),
-        ("values", "right"),
-    ]
-    columns += [("multiply-adds", "right"), ("memory", "right")]
     footer = (
         f"{len(layers)} layers",
-        "",
-        "",
-        "",
+        *[""] * 4,
         _output.count(found.parameters),
         _output.count(found.multiply_adds),
+        _output.size(found.activation_bytes),
     )
-    _output.print_table(
-        found.name or model,
-        columns,
-        [_row(layer) for layer in layers],
-        (*footer, _output.size(found.activation_bytes)),
-    )
+    print_table(found.name or model, _COLUMNS, [_row(layer) for layer in layers], [footer])

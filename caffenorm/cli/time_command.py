@@ -9,7 +9,20 @@ import click
 
 from caffenorm.cli import _output
 from caffenorm.cli._options import load_net, net_options
+from caffenorm.cli._table import Column, print_table
 from caffenorm.timing import measure
+
+_COLUMNS = (
+    Column("layer", least=16),
+    Column("type", least=8),
+    Column("forward ms", "right"),
+    Column("backward ms", "right"),
+    Column("share", "right"),
+)
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 @click.command("time")
@@ -36,20 +49,16 @@ def command(
     if as_json:
         _output.print_json(asdict(found))
         return
+    spent = [layer.forward_ms + (layer.backward_ms or 0.0) for layer in found.layers]
+    total = sum(spent) or 1.0
     rows = [
-        (t.name, t.type, f"{t.forward_ms:.3f}", "" if t.backward_ms is None else f"{t.backward_ms:.3f}")
-        for t in found.layers
+        (t.name, t.type, f"{t.forward_ms:.3f}", _milliseconds(t.backward_ms), f"{100 * took / total:.1f} %")
+        for t, took in zip(found.layers, spent, strict=True)
     ]
-    whole = f"{found.backward_ms:.3f}" if found.backward_ms is not None else ""
-    columns: list[tuple[str, _output.Side]] = [
-        ("layer", "left"),
-        ("type", "left"),
-        ("forward ms", "right"),
-        ("backward ms", "right"),
+    forward = sum(layer.forward_ms for layer in found.layers)
+    backward = [layer.backward_ms for layer in found.layers if layer.backward_ms is not None]
+    footer = [
+        ("sum of layers", "", f"{forward:.3f}", _milliseconds(sum(backward) if backward else None), ""),
+        ("whole net", "fused", f"{found.forward_ms:.3f}", _milliseconds(found.backward_ms), ""),
     ]
-    _output.print_table(
-        f"{net.name or model}: median of {iterations}",
-        columns,
-        rows,
-        ("whole net", "chains fused", f"{found.forward_ms:.3f}", whole),
-    )
+    print_table(f"{net.name or model}: median of {iterations}", _COLUMNS, rows, footer)
