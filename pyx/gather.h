@@ -17,6 +17,8 @@
 #endif
 
 #define ALIGNMENT 64
+/* How many rows ahead packing asks for: they lie far apart, where the processor does not look for them itself. */
+#define AHEAD 16
 /* Values that a thread copies at a time. */
 #define COPY_GRAIN 8192
 
@@ -63,19 +65,22 @@ INLINE int this_thread(void)
 #endif
 }
 
-/* Columns `first` to `first + count` of the images from one on, as pieces of runs. */
+/* Columns `first` to `first + count`, counted through all images, as pieces of runs of at most `most` columns. */
 static Py_ssize_t cut(const struct products *c, const struct product *p, Py_ssize_t first, Py_ssize_t count,
-                      struct segment *s)
+                      Py_ssize_t most, struct segment *s)
 {
     Py_ssize_t run = first / p->run, start = first % p->run, image = run / p->runs, at = 0, n = 0;
     run %= p->runs;
     while (at < count) {
-        const Py_ssize_t length = least(p->run - start, count - at);
+        const Py_ssize_t length = least(least(p->run - start, count - at), most);
         s[n].from = image * c->right_image + p->from[run] + start;
         s[n].to = image * c->out_image + p->to[run] + start * p->step;
         s[n].at = at;
         s[n++].count = length;
         at += length;
+        start += length;
+        if (start < p->run)
+            continue;
         start = 0;
         if (++run == p->runs) {
             run = 0;
@@ -85,8 +90,15 @@ static Py_ssize_t cut(const struct products *c, const struct product *p, Py_ssiz
     return n;
 }
 
-/* Whether the pieces are neighbours in the output. */
-static int is_contiguous(const struct product *p, const struct segment *s, Py_ssize_t n)
+/* Whether the pieces are neighbours in the right side, and in the output. */
+static int comes_in_one(const struct segment *s, Py_ssize_t n)
+{
+    for (Py_ssize_t i = 1; i < n; i++)
+        if (s[i].from != s[0].from + s[i].at)
+            return 0;
+    return 1;
+}
+static int goes_in_one(const struct product *p, const struct segment *s, Py_ssize_t n)
 {
     for (Py_ssize_t i = 1; i < n; i++)
         if (s[i].to != s[0].to + s[i].at)
@@ -103,12 +115,27 @@ static int is_contiguous(const struct product *p, const struct segment *s, Py_ss
 #else
 
 /* Rows `first` to `last` of a channel's copy. */
-static void NAME(copy_rows)(const struct source *s, const real *in, real *out, Py_ssize_t first, Py_ssize_t
-last) { for (Py_ssize_t r = first; r < last; r++) { const real *x = in + s->from[r]; real *y = out + r *
-s->length, *end = y + s->length; const Py_ssize_t count = s->count[r], step = s->step; for (Py_ssize_t i = 0;
-i < s->left[r]; i++) *y++ = 0; if (step == 1) for (Py_ssize_t i = 0; i < count; i++) y[i] = x[i]; else if
-(step == 2) for (Py_ssize_t i = 0; i < count; i++) y[i] = x[2 * i]; else for (Py_ssize_t i = 0; i < count;
-i++) y[i] = x[step * i]; for (y += count; y < end; y++) *y = 0; } }
+static void NAME(copy_rows)(const struct source *s, const real *in, real *out, Py_ssize_t first, Py_ssize_t last)
+{
+    for (Py_ssize_t r = first; r < last; r++) {
+        const real *x = in + s->from[r];
+        real *y = out + r * s->length, *end = y + s->length;
+        const Py_ssize_t count = s->count[r], step = s->step;
+        for (Py_ssize_t i = 0; i < s->left[r]; i++)
+            *y++ = 0;
+        if (step == 1)
+            for (Py_ssize_t i = 0; i < count; i++)
+                y[i] = x[i];
+        else if (step == 2)
+            for (Py_ssize_t i = 0; i < count; i++)
+                y[i] = x[2 * i];
+        else
+            for (Py_ssize_t i = 0; i < count; i++)
+                y[i] = x[step * i];
+        for (y += count; y < end; y++)
+            *y = 0;
+    }
+}
 
 /* Bytes of the copy of a chunk of images. */
 static Py_ssize_t NAME(copy_bytes)(const struct products *c)
@@ -116,8 +143,7 @@ static Py_ssize_t NAME(copy_bytes)(const struct products *c)
     return c->source.rows ? aligned_size(c->chunk * c->right_image * (Py_ssize_t)sizeof(real)) : 0;
 }
 
-/* Copies `images` images as their source says, shared out to the team of threads that calls this, which
-   waits. */
+/* Copies `images` images as their source says, shared out to the team of threads that calls this; it waits. */
 static void NAME(copy_images)(const struct products *c, const real *in, Py_ssize_t images, real *copy)
 {
     const struct source *s = &c->source;
@@ -131,34 +157,45 @@ static void NAME(copy_images)(const struct products *c, const real *in, Py_ssize
     }
 }
 
-/* b[k][column] = x[offset[k] + ...] for the columns of the segments, zeros from `count` to `width`, which is
-   whole vectors. Writes up to a vector more. */
-static void NAME(pack)(const real *x, const Py_ssize_t *offset, Py_ssize_t depth, const struct segment *s, Py_ssize_t n,
-                       Py_ssize_t count, Py_ssize_t width, real *b)
+/* b[k][column] = x[offset[k] + ...] for the columns of the segments, zeros from `count` to `width`, which is whole
+   vectors. Segments overwrite each other's far ends, so they go in order. */
+static void NAME(pack)(const real *x, const Py_ssize_t *offset, Py_ssize_t depth, const struct segment *s,
+                       Py_ssize_t n, Py_ssize_t count, Py_ssize_t width, real *b)
 {
-    if (n == 1 && count == width) {
-        for (Py_ssize_t k = 0; k < depth; k++, b += width)
-            for (Py_ssize_t i = 0; i < width; i += NATIVE)
-                store(b + i, load(x + s[0].from + offset[k] + i));
+    if (count == width && comes_in_one(s, n)) {
+        for (Py_ssize_t k = 0; k < depth; k++, b += width) {
+            const real *from = x + s[0].from + offset[k],
+                       *ahead = x + s[0].from + offset[least(k + AHEAD, depth - 1)];
+            for (Py_ssize_t i = 0; i < width; i += NATIVE) {
+                prefetch(ahead + i);
+                store(b + i, load(from + i));
+            }
+        }
         return;
     }
-    for (Py_ssize_t k = 0; k < depth; k++, b += width) {
+    for (Py_ssize_t k = 0; k < depth; k += AHEAD, b += AHEAD * width) {
+        const Py_ssize_t rows = least(AHEAD, depth - k), *here = offset + k;
         for (Py_ssize_t j = 0; j < n; j++) {
-            const real *from = x + offset[k] + s[j].from;
+            const real *from = x + s[j].from;
             real *to = b + s[j].at;
-            Py_ssize_t left = s[j].count;
-            for (; left >= NATIVE; left -= NATIVE, from += NATIVE, to += NATIVE)
-                store(to, load(from));
-            if (left)
-                store(to, load_some(from, left, all(0)));
+            const Py_ssize_t live = s[j].count, room = width - s[j].at;
+            if (live == NATIVE)
+                for (Py_ssize_t r = 0; r < rows; r++)
+                    store(to + r * width, load(from + here[r]));
+            else if (room >= NATIVE)
+                for (Py_ssize_t r = 0; r < rows; r++)
+                    store(to + r * width, load_some(from + here[r], live, all(0)));
+            else
+                for (Py_ssize_t r = 0; r < rows; r++)
+                    store_some(to + r * width, load_some(from + here[r], live, all(0)), room);
         }
         for (Py_ssize_t i = count; i < width; i += NATIVE)
-            store(b + i, all(0));
+            for (Py_ssize_t r = 0; r < rows; r++)
+                store_some(b + r * width + i, all(0), least(NATIVE, width - i));
     }
 }
 
-/* Packs a tile of the left side of a product: TILE_ROWS values for each k, zeros beyond the group's last row.
-   */
+/* Packs a tile of the left side of a product: TILE_ROWS values for each k, zeros beyond the group's last row. */
 static void NAME(pack_left)(const struct products *c, const struct product *p, const real *weights, real *left,
                             Py_ssize_t tile)
 {

@@ -51,7 +51,8 @@ static void NAME(inverse_power)(const real *s, Py_ssize_t count, double beta, re
 }
 
 /* dy * x * s^(-beta - 1) */
-static void NAME(scaled_product)(const real *x, const real *dy, const real *s, Py_ssize_t count, double beta, real *out)
+static void NAME(scaled_product)(const real *x, const real *dy, const real *s, Py_ssize_t count, double beta,
+                                 real *out)
 {
     NAME(inverse_power)(s, count, beta, out);
     for (Py_ssize_t i = 0; i < count; i++)
@@ -60,13 +61,14 @@ static void NAME(scaled_product)(const real *x, const real *dy, const real *s, P
 
 /* ---- across channels: `count` (at most ROW) positions of an image, `inner` apart from channel to channel ---- */
 
-static void NAME(lrn_across)(const real *x, real *y, real *scale, Py_ssize_t channels, Py_ssize_t inner, Py_ssize_t count,
-                             Py_ssize_t size, double factor, double beta, double k)
+static void NAME(lrn_across)(const real *x, real *y, real *scale, Py_ssize_t channels, Py_ssize_t inner,
+                             Py_ssize_t count, Py_ssize_t size, double factor, double beta, double k)
 {
     real s[ROW], p[ROW];
     const Py_ssize_t reach = (size - 1) / 2;
     for (Py_ssize_t c = 0; c < channels; c++) {
-        const Py_ssize_t first = c > reach ? c - reach : 0, last = c + reach < channels - 1 ? c + reach : channels - 1;
+        const Py_ssize_t first = c > reach ? c - reach : 0,
+                         last = c + reach < channels - 1 ? c + reach : channels - 1;
         for (Py_ssize_t i = 0; i < count; i++)
             s[i] = 0;
         for (Py_ssize_t j = first; j <= last; j++)
@@ -94,7 +96,8 @@ static void NAME(lrn_across_backward)(const real *x, const real *scale, const re
     for (Py_ssize_t c = 0; c < channels; c++)
         NAME(scaled_product)(x + c * inner, dy + c * inner, scale + c * inner, count, beta, products + c * ROW);
     for (Py_ssize_t c = 0; c < channels; c++) {
-        const Py_ssize_t first = c > reach ? c - reach : 0, last = c + reach < channels - 1 ? c + reach : channels - 1;
+        const Py_ssize_t first = c > reach ? c - reach : 0,
+                         last = c + reach < channels - 1 ? c + reach : channels - 1;
         for (Py_ssize_t i = 0; i < count; i++)
             sum[i] = 0;
         for (Py_ssize_t j = first; j <= last; j++)
@@ -109,8 +112,8 @@ static void NAME(lrn_across_backward)(const real *x, const real *scale, const re
 /* ---- within a channel: one plane ---- */
 
 /* out[row][column] = sum of the size x size window around it; `wide` is work space, width + size values. */
-static void NAME(box_sums)(const real *x, Py_ssize_t height, Py_ssize_t width, Py_ssize_t size, int squares, real *out,
-                           real *wide)
+static void NAME(box_sums)(const real *x, Py_ssize_t height, Py_ssize_t width, Py_ssize_t size, int squares,
+                           real *out, real *wide)
 {
     const Py_ssize_t reach = (size - 1) / 2;
     for (Py_ssize_t r = 0; r < height; r++) {
@@ -133,8 +136,8 @@ static void NAME(box_sums)(const real *x, Py_ssize_t height, Py_ssize_t width, P
     }
 }
 
-static void NAME(lrn_within)(const real *x, real *y, real *scale, Py_ssize_t height, Py_ssize_t width, Py_ssize_t size,
-                             double factor, double beta, double k, real *wide)
+static void NAME(lrn_within)(const real *x, real *y, real *scale, Py_ssize_t height, Py_ssize_t width,
+                             Py_ssize_t size, double factor, double beta, double k, real *wide)
 {
     const Py_ssize_t count = height * width;
     NAME(box_sums)(x, height, width, size, 1, scale, wide);

@@ -81,8 +81,8 @@ static Py_ssize_t NAME(pooling_bytes)(const struct windows *w)
 }
 
 /* The largest value down each column of a window's rows, and which row (from 0) it is in if `rank` is given. */
-INLINE void NAME(columns_max)(const struct windows *w, const real *x, struct span depth, struct span height, real *row,
-                              whole *rank)
+INLINE void NAME(columns_max)(const struct windows *w, const real *x, struct span depth, struct span height,
+                              real *row, whole *rank)
 {
     const Py_ssize_t width = w->size[2], first = w->pad[2], all_columns = padded_width(w);
     whole number = 0;
@@ -110,8 +110,8 @@ INLINE void NAME(columns_max)(const struct windows *w, const real *x, struct spa
 
 /* The largest of the columns of each window; with `rank` also its rank and column. Of equal values the one in the earlier
    row is taken, then the one in the earlier column. */
-INLINE void NAME(across_max)(Py_ssize_t out, Py_ssize_t kernel, const Py_ssize_t stride, const real *row, const whole *rank,
-                             real *y, whole *best_rank, whole *best_column)
+INLINE void NAME(across_max)(Py_ssize_t out, Py_ssize_t kernel, const Py_ssize_t stride, const real *row,
+                             const whole *rank, real *y, whole *best_rank, whole *best_column)
 {
     for (Py_ssize_t i = 0; i < out; i++)
         y[i] = row[i * stride];
@@ -136,8 +136,8 @@ INLINE void NAME(across_max)(Py_ssize_t out, Py_ssize_t kernel, const Py_ssize_t
 }
 
 /* Rows `first` to `last` of a plane's output, counted through all depths. `index` may be NULL. */
-static void NAME(max_pool)(const struct windows *w, const real *x, real *y, int32_t *index, Py_ssize_t first, Py_ssize_t last,
-                           unsigned char *work)
+static void NAME(max_pool)(const struct windows *w, const real *x, real *y, int32_t *index, Py_ssize_t first,
+                           Py_ssize_t last, unsigned char *work)
 {
     const Py_ssize_t out = w->out[2], stride = w->stride[2], kernel = w->kernel[2], width = padded_width(w);
     real *row = (real *)work;
@@ -268,18 +268,18 @@ static void NAME(average_pool_backward)(const struct windows *w, const real *dy,
 }
 
 /* Runs `each` for the positions of the window of output i, in row order, with the value `v` at index `at`. */
-#define EACH_OF_WINDOW(i, each)                                                                               \
-    {                                                                                                         \
-        const struct span depth_ = span_of(w, 0, (i) / w->out[2] / w->out[1]);                                \
-        const struct span height_ = span_of(w, 1, (i) / w->out[2] % w->out[1]);                               \
-        const struct span width_ = span_of(w, 2, (i) % w->out[2]);                                            \
-        for (Py_ssize_t d_ = depth_.begin; d_ < depth_.end; d_++)                                             \
-            for (Py_ssize_t h_ = height_.begin; h_ < height_.end; h_++)                                       \
-                for (Py_ssize_t w_ = width_.begin; w_ < width_.end; w_++) {                                   \
-                    const Py_ssize_t at = (d_ * w->size[1] + h_) * w->size[2] + w_;                           \
-                    const real v = x[at];                                                                     \
-                    each                                                                                      \
-                }                                                                                             \
+#define EACH_OF_WINDOW(i, each)                                                     \
+    {                                                                               \
+        const struct span depth_ = span_of(w, 0, (i) / w->out[2] / w->out[1]);      \
+        const struct span height_ = span_of(w, 1, (i) / w->out[2] % w->out[1]);     \
+        const struct span width_ = span_of(w, 2, (i) % w->out[2]);                  \
+        for (Py_ssize_t d_ = depth_.begin; d_ < depth_.end; d_++)                   \
+            for (Py_ssize_t h_ = height_.begin; h_ < height_.end; h_++)             \
+                for (Py_ssize_t w_ = width_.begin; w_ < width_.end; w_++) {         \
+                    const Py_ssize_t at = (d_ * w->size[1] + h_) * w->size[2] + w_; \
+                    const real v = x[at];                                           \
+                    each                                                            \
+                }                                                                   \
     }
 
 /* One plane: the first value at which the running sum reaches the drawn share of the sum; else the last one (where there
@@ -290,7 +290,10 @@ static void NAME(stochastic_pool)(const struct windows *w, const real *x, const 
     for (Py_ssize_t i = 0; i < count; i++) {
         real sum = 0, running = 0;
         int found = 0;
-        EACH_OF_WINDOW(i, { (void)at; sum += v; })
+        EACH_OF_WINDOW(i, {
+            (void)at;
+            sum += v;
+        })
         const real share = draw[i] * sum;
         y[i] = 0;
         index[i] = -1;
@@ -311,7 +314,11 @@ static void NAME(weighted_pool)(const struct windows *w, const real *x, real *y)
     const Py_ssize_t count = w->out[0] * w->out[1] * w->out[2];
     for (Py_ssize_t i = 0; i < count; i++) {
         real sum = 0, squares = 0;
-        EACH_OF_WINDOW(i, { (void)at; sum += v; squares += v * v; })
+        EACH_OF_WINDOW(i, {
+            (void)at;
+            sum += v;
+            squares += v * v;
+        })
         y[i] = sum > 0 ? squares / sum : 0;
     }
 }
@@ -324,7 +331,11 @@ static void NAME(weighted_pool_backward)(const struct windows *w, const real *x,
         dx[i] = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         real sum = 0, squares = 0;
-        EACH_OF_WINDOW(i, { (void)at; sum += v; squares += v * v; })
+        EACH_OF_WINDOW(i, {
+            (void)at;
+            sum += v;
+            squares += v * v;
+        })
         if (!(sum > 0))
             continue;
         const real y = squares / sum, share = dy[i] / sum;

@@ -17,7 +17,10 @@
 
 /* Panels of that many vectors of columns: three vectors each; what is left over makes the last ones four, two
    or one. */
-static Py_ssize_t panels_of(Py_ssize_t vecs) { return vecs / 3 + (vecs % 3 && !(MANY_REGISTERS && vecs % 3 == 1 && vecs > 1)); }
+static Py_ssize_t panels_of(Py_ssize_t vecs)
+{
+    return vecs / 3 + (vecs % 3 && !(MANY_REGISTERS && vecs % 3 == 1 && vecs > 1));
+}
 
 /* How many vectors a panel has, and its first one. */
 static Py_ssize_t panel_vecs(Py_ssize_t panel, Py_ssize_t vecs, Py_ssize_t *first)
@@ -57,6 +60,8 @@ static Py_ssize_t parts_of(Py_ssize_t panels, Py_ssize_t tiles, int threads)
 #endif
 #else
 
+#define ending NAME(ending)
+
 /* Values of work space that a thread needs. */
 static Py_ssize_t NAME(panel_space)(const struct products *c)
 {
@@ -64,13 +69,19 @@ static Py_ssize_t NAME(panel_space)(const struct products *c)
 }
 
 /* The ending for the rows of a group from one on; its `more` then goes with `out` of that row. */
-INLINE NAME(ending) NAME(ending_at)(const struct products *c, const NAME(ending) *e, Py_ssize_t group,
-Py_ssize_t row) { NAME(ending) here = *e; if (here.bias) here.bias += group * c->rows + row; if (here.more)
-here.more += (group * c->rows + row) * here.more_stride; return here; }
+INLINE ending NAME(ending_at)(const struct products *c, const ending *e, Py_ssize_t group, Py_ssize_t row)
+{
+    ending here = *e;
+    if (here.bias)
+        here.bias += group * c->rows + row;
+    if (here.more)
+        here.more += (group * c->rows + row) * here.more_stride;
+    return here;
+}
 
 /* Brings sums, `width` a row, to where their columns stand in the output. */
-static void NAME(scatter)(const real *sum, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t step, const struct segment *s,
-                          Py_ssize_t n, real *out, Py_ssize_t stride, const NAME(ending) *e)
+static void NAME(scatter)(const real *sum, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t step,
+                          const struct segment *s, Py_ssize_t n, real *out, Py_ssize_t stride, const ending *e)
 {
     for (Py_ssize_t r = 0; r < rows; r++, sum += width, out += stride) {
         const real bias = e->bias ? e->bias[r] : 0;
@@ -85,7 +96,7 @@ static void NAME(scatter)(const real *sum, Py_ssize_t width, Py_ssize_t rows, Py
 
 /* One part of the rows of a panel. */
 static void NAME(run_panel)(const struct products *c, const struct product *p, const real *left, const real *right,
-                            real *out, const NAME(ending) *e, Py_ssize_t columns, Py_ssize_t panel, Py_ssize_t group,
+                            real *out, const ending *e, Py_ssize_t columns, Py_ssize_t panel, Py_ssize_t group,
                             Py_ssize_t part, Py_ssize_t parts, real *work)
 {
     const Py_ssize_t tiles = ceil_div(c->rows, TILE_ROWS);
@@ -94,8 +105,8 @@ static void NAME(run_panel)(const struct products *c, const struct product *p, c
     Py_ssize_t first, k = 0;
     const Py_ssize_t width = panel_vecs(panel, ceil_div(columns, NATIVE), &first) * NATIVE;
     const Py_ssize_t count = least(width, columns - first * NATIVE);
-    const Py_ssize_t n = cut(c, p, first * NATIVE, count, s);
-    const int direct = is_contiguous(p, s, n);
+    const Py_ssize_t n = cut(c, p, first * NATIVE, count, NATIVE, s);
+    const int direct = goes_in_one(p, s, n);
     real *carry = work + (DEPTH + 1) * WIDEST * NATIVE;
 
     left += p->left_at + group * tiles * p->depth * TILE_ROWS;
@@ -117,32 +128,39 @@ static void NAME(run_panel)(const struct products *c, const struct product *p, c
             job.stride = c->out_row;
             job.valid = least(TILE_ROWS, c->rows - row);
             job.count = count;
-            job.ending = NAME(ending_at)(c, e, group, row);
-            if (job.ending.more)
-                job.ending.more += s[0].to;
+            job.end = NAME(ending_at)(c, e, group, row);
+            if (job.end.more)
+                job.end.more += s[0].to;
             NAME(run_tile)(&job);
         }
         k += depth;
     } while (k < p->depth);
     if (!direct) {
         const Py_ssize_t row = first_tile * TILE_ROWS;
-        const NAME(ending) here = NAME(ending_at)(c, e, group, row);
-        NAME(scatter)(carry, width, least(last_tile * TILE_ROWS, c->rows) - row, p->step, s, n, out + row * c->out_row,
-                      c->out_row, &here);
+        const ending here = NAME(ending_at)(c, e, group, row);
+        NAME(scatter)(carry, width, least(last_tile * TILE_ROWS, c->rows) - row, p->step, s, n,
+                      out + row * c->out_row, c->out_row, &here);
     }
 }
 
 /* Pieces of runs, without packing: for groups of one row, where a packed panel would be used once. */
 static void NAME(run_lines)(const struct products *c, const struct product *p, const real *left, const real *right,
-                            real *out, const NAME(ending) *e, Py_ssize_t group, Py_ssize_t first, Py_ssize_t
-                            last) { const Py_ssize_t most = WIDEST * NATIVE, pieces = ceil_div(p->run, most);
-                            left += p->left_at + group * p->depth * TILE_ROWS; right += group *
-                            c->right_group; out += group * c->out_group; for (Py_ssize_t i = first; i < last;
-                            i++) { const Py_ssize_t image = i / pieces / p->runs, run = i / pieces % p->runs,
-                            at = i % pieces * most; const Py_ssize_t to = image * c->out_image + p->to[run] +
-                            at; NAME(ending) here = NAME(ending_at)(c, e, group, 0); if (here.more) here.more
-                            += to; NAME(line)(left, right + image * c->right_image + p->from[run] + at,
-                            p->offset, p->depth, out + to, least(most, p->run - at), &here); } }
+                            real *out, const ending *e, Py_ssize_t group, Py_ssize_t first, Py_ssize_t last)
+{
+    const Py_ssize_t most = WIDEST * NATIVE, pieces = ceil_div(p->run, most);
+    left += p->left_at + group * p->depth * TILE_ROWS;
+    right += group * c->right_group;
+    out += group * c->out_group;
+    for (Py_ssize_t i = first; i < last; i++) {
+        const Py_ssize_t image = i / pieces / p->runs, run = i / pieces % p->runs, at = i % pieces * most;
+        const Py_ssize_t to = image * c->out_image + p->to[run] + at;
+        ending here = NAME(ending_at)(c, e, group, 0);
+        if (here.more)
+            here.more += to;
+        NAME(line)(left, right + image * c->right_image + p->from[run] + at, p->offset, p->depth, out + to,
+                   least(most, p->run - at), &here);
+    }
+}
 
 /* Bytes of work space for `run_products`: the copy of a chunk of images, then each thread's. */
 static Py_ssize_t NAME(products_bytes)(const struct products *c, int threads)
@@ -152,13 +170,13 @@ static Py_ssize_t NAME(products_bytes)(const struct products *c, int threads)
 
 /* All products for all images. bias: a value a row, `more`: added, laid out as the output but for the
    distance of rows; both may be NULL. */
-static void NAME(run_products)(const struct products *c, const real *left, const real *in, real *out, const real *bias,
-                           const real *more, Py_ssize_t more_stride, int has_slope, double slope, int threads,
-                               unsigned char *work)
+static void NAME(run_products)(const struct products *c, const real *left, const real *in, real *out,
+                               const real *bias, const real *more, Py_ssize_t more_stride, int has_slope,
+                               double slope, int threads, unsigned char *work)
 {
     const Py_ssize_t space = aligned_size(NAME(panel_space)(c) * (Py_ssize_t)sizeof(real));
     const Py_ssize_t tiles = ceil_div(c->rows, TILE_ROWS);
-    const NAME(ending) ending = {bias, more, more_stride, has_slope, (real)slope};
+    const ending first = {bias, more, more_stride, has_slope, (real)slope};
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
@@ -167,7 +185,7 @@ static void NAME(run_products)(const struct products *c, const real *left, const
             const Py_ssize_t images = least(c->chunk, c->images - image);
             const real *right = in + image * c->in_image;
             real *to = out + image * c->out_image;
-            NAME(ending) e = ending;
+            ending e = first;
             if (e.more)
                 e.more += image * c->out_image;
             if (c->source.rows) {
@@ -189,8 +207,8 @@ static void NAME(run_products)(const struct products *c, const real *left, const
                     const Py_ssize_t parts = parts_of(c->groups * panels, tiles, threads);
 #pragma omp for schedule(dynamic) nowait
                     for (Py_ssize_t job = 0; job < c->groups * panels * parts; job++)
-                        NAME(run_panel)(c, p, left, right, to, &e, columns, job / parts % panels, job / parts / panels,
-                                        job % parts, parts, mine);
+                        NAME(run_panel)(c, p, left, right, to, &e, columns, job / parts % panels,
+                                        job / parts / panels, job % parts, parts, mine);
                 }
             }
             if (c->source.rows && image + c->chunk < c->images) {
@@ -200,4 +218,5 @@ static void NAME(run_products)(const struct products *c, const real *left, const
     }
 }
 
+#undef ending
 #endif

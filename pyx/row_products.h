@@ -23,7 +23,10 @@
 #define MATRIX_ROWS 48
 
 /* Stretches of an image's columns are of even size; images of few columns are taken together (0). */
-static Py_ssize_t image_stretches(Py_ssize_t columns) { return columns < STRETCH / 4 ? 0 : ceil_div(columns, STRETCH); }
+static Py_ssize_t image_stretches(Py_ssize_t columns)
+{
+    return columns < STRETCH / 4 ? 0 : ceil_div(columns, STRETCH);
+}
 
 /* Whether offsets go up in even steps. */
 static int is_even(const Py_ssize_t *offset, Py_ssize_t count)
@@ -46,13 +49,18 @@ static int is_even(const Py_ssize_t *offset, Py_ssize_t count)
 
 /* out[m * out_row + at[k]] += products of rows of a and rows of b. */
 static void NAME(add_dots)(const real *a, Py_ssize_t a_row, Py_ssize_t rows, const real *b, Py_ssize_t b_row,
-                           Py_ssize_t depth, Py_ssize_t length, real *out, Py_ssize_t out_row, const
-                           Py_ssize_t *at) { real sums[DOT_ROWS * DOT_COLUMNS]; for (Py_ssize_t k = 0; k <
-                           depth; k += DOT_COLUMNS) for (Py_ssize_t m = 0; m < rows; m += DOT_ROWS) { const
-                           Py_ssize_t high = least(DOT_ROWS, rows - m), wide = least(DOT_COLUMNS, depth - k);
-                           NAME(dots)(a + m * a_row, a_row, high, b + k * b_row, b_row, wide, length, sums);
-                           for (Py_ssize_t i = 0; i < high; i++) for (Py_ssize_t j = 0; j < wide; j++) out[(m
-                           + i) * out_row + (at ? at[k + j] : k + j)] += sums[i * DOT_COLUMNS + j]; } }
+                           Py_ssize_t depth, Py_ssize_t length, real *out, Py_ssize_t out_row, const Py_ssize_t *at)
+{
+    real sums[DOT_ROWS * DOT_COLUMNS];
+    for (Py_ssize_t k = 0; k < depth; k += DOT_COLUMNS)
+        for (Py_ssize_t m = 0; m < rows; m += DOT_ROWS) {
+            const Py_ssize_t high = least(DOT_ROWS, rows - m), wide = least(DOT_COLUMNS, depth - k);
+            NAME(dots)(a + m * a_row, a_row, high, b + k * b_row, b_row, wide, length, sums);
+            for (Py_ssize_t i = 0; i < high; i++)
+                for (Py_ssize_t j = 0; j < wide; j++)
+                    out[(m + i) * out_row + (at ? at[k + j] : k + j)] += sums[i * DOT_COLUMNS + j];
+        }
+}
 
 /* Adds one stretch of columns to the gradient of a block of the left side: rows `row` to `row + rows` of a
    group, and depths `k` to `k + depth`. */
@@ -63,16 +71,16 @@ static void NAME(add_stretch)(const struct products *c, const real *right, const
     const struct product *p = c->product;
     struct segment s[STRETCH];
     Py_ssize_t row_offset[LEFT_ROWS];
-    const Py_ssize_t n = cut(c, p, first, count, s), width = ceil_div(count, NATIVE) * NATIVE;
+    const Py_ssize_t n = cut(c, p, first, count, NATIVE, s), width = ceil_div(count, NATIVE) * NATIVE;
     const real *a = dy + row * c->out_row + s[0].to, *b = right + p->offset[k] + s[0].from;
     Py_ssize_t a_row = c->out_row, b_row = depth > 1 ? p->offset[k + 1] - p->offset[k] : 0;
 
-    if (n > 1 || !is_even(p->offset + k, depth)) {
+    if (!comes_in_one(s, n) || !is_even(p->offset + k, depth)) {
         NAME(pack)(right, p->offset + k, depth, s, n, count, width, work);
         b = work;
         b_row = width;
     }
-    if (!is_contiguous(p, s, n)) {
+    if (!goes_in_one(p, s, n)) {
         real *packed = work + (RIGHT_ROWS * STRETCH + NATIVE);
         for (Py_ssize_t r = 0; r < rows; r++)
             row_offset[r] = (row + r) * c->out_row;
@@ -138,8 +146,8 @@ static void NAME(left_gradient)(const struct products *c, const real *in, const 
 }
 
 /* out[m][n] = act(sum + bias[n]), or out[m][n] += sum, for matrices of `depth` columns. */
-static void NAME(dot_rows)(const real *a, Py_ssize_t rows, const real *b, Py_ssize_t columns, Py_ssize_t depth, real *out,
-                           int accumulate, const real *bias, int has_slope, double slope, int threads)
+static void NAME(dot_rows)(const real *a, Py_ssize_t rows, const real *b, Py_ssize_t columns, Py_ssize_t depth,
+                           real *out, int accumulate, const real *bias, int has_slope, double slope, int threads)
 {
     const Py_ssize_t row_blocks = ceil_div(rows, LEFT_ROWS), blocks = ceil_div(columns, MATRIX_ROWS);
     const Py_ssize_t stretch = rows <= DOT_ROWS ? depth : STRETCH;
