@@ -10,7 +10,7 @@ from __future__ import annotations
 import keyword
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -18,43 +18,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caffenorm import schema
 from caffenorm.blob import Blob
 from caffenorm.errors import ConversionError, Where
 from caffenorm.graph import near
 from caffenorm.layer import Layer
 from caffenorm.net import Net
+from caffenorm.net_build import AUTOMATIC_TOP
 from caffenorm.plan import LayerStep
 
 Floats = NDArray[Any]  # Any: float32 or float64
-_TAKEN = {
-    "self",
-    "torch",
-    "nn",
-    "F",
-    "math",
-    "forward",
-    "training",
-    "train",
-    "eval",
-    "modules",
-    "children",
-    "load",
-    "apply",
-}
-_TAKEN |= {
-    "parameters",
-    "buffers",
-    "state_dict",
-    "half",
-    "float",
-    "double",
-    "to",
-    "type",
-    "name",
-    "add_module",
-    "requires_grad_",
-    "blobs",
-}
+# Names that forward uses itself, and those of the definitions that model.py may carry.
+_LOCAL = """
+    self torch nn F float caffe_accuracy caffe_argmax caffe_avg_pool caffe_max_pool contrastive_loss
+    hinge_loss infogain_loss lrn_within_channel mean_variance_normalize multinomial_logistic_loss
+    normalized sigmoid_cross_entropy smooth_l1_loss softmax_with_loss spatial_pyramid
+"""
+# Attributes of torch.nn.Module, which a submodule must not hide; a test compares them with PyTorch's.
+_OF_MODULE = """
+    T_destination add_module apply bfloat16 blobs buffers call_super_init children compile cpu cuda
+    double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu load_state_dict modules mtia named_buffers named_children named_modules
+    named_parameters notes parameters register_backward_hook register_buffer register_forward_hook
+    register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
+    set_extra_state set_submodule share_memory state_dict to to_empty train training type
+    verification xpu zero_grad
+"""
+
+
+@dataclass(frozen=True)
+class Param:
+    """A layer's blob as a parameter of the module.
+
+    Attributes:
+        blob: which may be shared between layers. value: its values, shaped for PyTorch.
+        transposed: whether they stand the other way round in Caffe.
+    """
+
+    blob: Blob
+    value: Floats
+    transposed: bool = False
 
 
 @dataclass
@@ -80,11 +85,10 @@ class Program:
 
     Attributes:
         name: of the net. inputs, outputs: blob names.
-        variables: blob name -> variable that holds it when forward ends; absent where a rule folded it away.
+        variables: blob name -> variable that holds it when forward ends, for all that are not in `folded`.
         helpers: names of definitions in `torch_modules` that the source needs.
         notes: what the user should know. folded: blob name -> why it does not exist in the module.
         shared: full state name -> full state name of the parameter that it is, where Caffe shares it by name.
-        layer_modules: Caffe layer name -> attribute name.
     """
 
     name: str
@@ -98,7 +102,6 @@ class Program:
     notes: list[str] = field(default_factory=list)
     folded: dict[str, str] = field(default_factory=dict)
     shared: dict[str, str] = field(default_factory=dict)
-    layer_modules: dict[str, str] = field(default_factory=dict)
 
     def state(self) -> dict[str, Floats]:
         """All parameters and buffers by their full names."""
@@ -110,16 +113,25 @@ class Program:
 
 
 Rule = Callable[["Chain"], None]
+Fits = Callable[[Sequence[LayerStep]], bool]
 _rules: dict[tuple[str, ...], Rule] = {}
+_fits: dict[tuple[str, ...], Fits] = {}
 _refused: dict[str, str] = {}
 
 
-def rule(*types: str | tuple[str, ...]) -> Callable[[Rule], Rule]:
-    """Decorator: this function turns layers of one of these types, or such chains of types, into PyTorch."""
+def rule(*types: str | tuple[str, ...], fits: Fits | None = None) -> Callable[[Rule], Rule]:
+    """Decorator: this function turns layers of one of these types, or such chains of types, into PyTorch.
+
+    Args:
+        types: names, or tuples of names of layers that follow each other.
+        fits: says of layers in such a row whether they can be one.
+    """
 
     def register(function: Rule) -> Rule:
         for kind in types:
             _rules[(kind,) if isinstance(kind, str) else kind] = function
+            if fits is not None and not isinstance(kind, str):
+                _fits[kind] = fits
         return function
 
     return register
@@ -141,24 +153,35 @@ def refused_types() -> dict[str, str]:
 
 
 class Names:
-    """Gives every Caffe name a Python name of its own."""
+    """Gives every Caffe name a Python name of its own.
 
-    def __init__(self) -> None:
+    Args:
+        taken: names that must not be given. unnamed: what an empty name becomes.
+    """
+
+    def __init__(self, taken: Iterable[str], unnamed: str) -> None:
         self._given: dict[str, str] = {}
-        self._used = set(_TAKEN)
+        self._used = set(taken)
+        self._unnamed = unnamed
 
     def of(self, name: str) -> str:
         """The Python name for a Caffe name; the same each time."""
         if name not in self._given:
-            base = re.sub(r"\W+", "_", name).strip("_") or "blob"
-            if base[0].isdigit() or keyword.iskeyword(base):
-                base = f"x{base}" if base[0].isdigit() else f"{base}_"
-            made, number = base, 2
-            while made in self._used or made.startswith("__"):
-                made, number = f"{base}_{number}", number + 1
-            self._used.add(made)
-            self._given[name] = made
+            self._given[name] = self.new(name)
         return self._given[name]
+
+    def new(self, name: str) -> str:
+        """A Python name like this Caffe name that nothing has yet."""
+        base = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or self._unnamed
+        if base[0].isdigit():
+            base = f"x{base}"
+        if keyword.iskeyword(base):
+            base += "_"
+        made, number = base, 2
+        while made in self._used:
+            made, number = f"{base}_{number}", number + 1
+        self._used.add(made)
+        return made
 
 
 class Chain:
@@ -193,7 +216,7 @@ class Chain:
 
     def inputs(self) -> list[str]:
         """Variables of the first layer's bottoms."""
-        return [self._describer.variable(name) for name in self.net.bottom_names[self.layer.name]]
+        return [self._describer.variable(blob) for blob in self.bottom]
 
     @property
     def x(self) -> str:
@@ -201,37 +224,58 @@ class Chain:
 
     def outputs(self) -> list[str]:
         """Variables for the last layer's tops."""
-        return [self._describer.assign(name) for name in self.net.top_names[self.steps[-1].layer.name]]
+        return [self._describer.assign(blob) for blob in self.top]
 
     @property
     def y(self) -> str:
         return self.outputs()[0]
 
     def submodule(
-        self, constructor: str, state: dict[str, Floats] | None = None, params: dict[str, Blob] | None = None
+        self, constructor: str, state: Mapping[str, Floats | Param] | None = None, *, suffix: str = ""
     ) -> str:
         """Add a submodule named after the first layer.
 
         Args:
             constructor: source text.
-            state: parameters and buffers made here. params: those that are a layer's blobs as they are.
+            state: parameters and buffers by their names within it, "" for one that is the attribute itself.
+                Where Caffe shares a blob between layers, PyTorch's modules share the parameter.
+            suffix: of the name, where a layer becomes several attributes.
 
         Returns:
             How forward reaches it: `self.<name>`.
+
+        Raises:
+            ConversionError: a blob is shared under several shapes.
         """
-        name = self._describer.module_names.of(self.layer.name)
-        values = dict(state or {})
-        for key, blob in (params or {}).items():
-            values[key] = blob.read().copy()
+        name = self._describer.module_names.new(self.layer.name + suffix)
+        values: dict[str, Floats] = {}
+        for key, value in (state or {}).items():
             full = f"{name}.{key}" if key else name
-            known = self._describer.param_homes.setdefault(id(blob.data_memory), full)
-            if known != full:
-                self.program.shared[full] = known
+            if isinstance(value, Param):
+                values[key] = self._shared(full, value)
+            else:
+                values[key] = value
         layers = tuple(step.layer.name for step in self.steps)
         self.program.submodules.append(Submodule(name, constructor, values, layers))
-        for layer in layers:
-            self.program.layer_modules[layer] = name
         return f"self.{name}"
+
+    def _shared(self, full: str, param: Param) -> Floats:
+        home = self.home(param.blob)
+        if home is None:
+            self._describer.homes[id(param.blob.data_memory)] = (full, param)
+            return param.value
+        owner, first = home
+        if first.transposed != param.transposed or first.value.shape != param.value.shape:
+            raise self.fail(
+                f"shares a parameter with {owner}, there of shape {list(first.value.shape)} and here of "
+                f"{list(param.value.shape)}"
+            )
+        self.program.shared[full] = owner
+        return first.value
+
+    def home(self, blob: Blob) -> tuple[str, Param] | None:
+        """The full name of the parameter that a layer before has made of this blob, if one has."""
+        return self._describer.homes.get(id(blob.data_memory))
 
     def line(self, text: str) -> None:
         """Add a line to forward."""
@@ -247,9 +291,10 @@ class Chain:
             self.program.helpers.append(name)
         return name
 
-    def alias(self, top: str, bottom: str) -> None:
-        """A top that is a bottom under another name."""
-        self._describer.alias(top, bottom)
+    def alias(self) -> None:
+        """All tops are the bottom under other names."""
+        for blob in self.top:
+            self._describer.alias(blob, self.bottom[0])
 
     def note(self, text: str) -> None:
         """Tell the user something about these layers."""
@@ -265,25 +310,36 @@ class Describer:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        self.program = Program(net.name, list(net.inputs), list(net.outputs), net.phase == 0)
-        self.module_names = Names()
-        self.blob_names = Names()
-        self.param_homes: dict[int, str] = {}
-        self._alias: dict[str, str] = {}
+        self.program = Program(net.name, list(net.inputs), list(net.outputs), net.phase == schema.TRAIN)
+        self.module_names = Names(_OF_MODULE.split(), "layer")
+        self.blob_names = Names(_LOCAL.split(), "blob")
+        self.homes: dict[int, tuple[str, Param]] = {}
+        self._names = {id(blob): name for name, blob in net.blobs.items() if name != AUTOMATIC_TOP}
+        self._variables = self.program.variables
+        self._name_automatic_tops()
 
-    def variable(self, blob: str) -> str:
+    def _name_automatic_tops(self) -> None:
+        """Losses without a top have one all the same; it is an output, and called like its layer."""
+        for step in self.net.steps:
+            for blob in step.top:
+                if id(blob) not in self._names:
+                    name = step.layer.name
+                    self._names[id(blob)] = f"{name} (loss)" if name in self._names.values() else name
+                    self.program.outputs.append(self._names[id(blob)])
+
+    def variable(self, blob: Blob) -> str:
         """The variable that holds a blob."""
-        return self.blob_names.of(self._alias.get(blob, blob))
+        return self._variables[self._names[id(blob)]]
 
-    def assign(self, blob: str) -> str:
+    def assign(self, blob: Blob) -> str:
         """The variable to hold a blob from now on."""
-        name = self.blob_names.of(blob)
-        self.program.variables[blob] = name
-        return name
+        name = self._names[id(blob)]
+        self._variables[name] = self.blob_names.of(name)
+        return self._variables[name]
 
-    def alias(self, blob: str, original: str) -> None:
+    def alias(self, blob: Blob, original: Blob) -> None:
         """A blob that is another one under a new name (Split)."""
-        self._alias[blob] = self._alias.get(original, original)
+        self._variables[self._names[id(blob)]] = self.variable(original)
 
     def run(self) -> Program:
         """Describe the whole net.
@@ -292,7 +348,9 @@ class Describer:
             ConversionError: lists every layer that no rule covers, with its line and the reason.
         """
         for name in self.net.inputs:
-            self.assign(name)
+            self.assign(self.net.blobs[name])
+        for name in self._names.values():
+            self._variables.setdefault(name, self.blob_names.of(name))
         faults: list[ConversionError] = []
         steps = self.net.steps
         index = 0
@@ -306,7 +364,9 @@ class Describer:
             except ConversionError as error:
                 faults.append(error)
             self._note_folded(chain)
+            self._note_weights(chain)
             index += covered
+            self._overwrite(chain, steps[index:])
         if len(faults) == 1:
             raise faults[0]
         if faults:
@@ -320,10 +380,11 @@ class Describer:
         """The longest chain of types with a rule that begins here."""
         for length in range(max(len(types) for types in _rules), 0, -1):
             part = steps[index : index + length]
-            function = _rules.get(tuple(step.layer.type for step in part))
-            if function is None:
+            types = tuple(step.layer.type for step in part)
+            function, fits = _rules.get(types), _fits.get(types)
+            if function is None or not all(_is_row(before, after) for before, after in pairwise(part)):
                 continue
-            if all(_is_row(before, after) for before, after in pairwise(part)) and joins(part):
+            if fits is None or fits(part):
                 return length, function
         return 1, None
 
@@ -334,11 +395,50 @@ class Describer:
         return f"there is no conversion rule for this type{near(kind, converted_types())}"
 
     def _note_folded(self, chain: Chain) -> None:
+        """Blobs within a chain do not exist, unless the chain writes in place over them."""
+        final = {id(blob) for blob in chain.top}
         for step in chain.steps[:-1]:
-            for name in self.net.top_names[step.layer.name]:
-                if name not in self.program.variables:
-                    joined = " + ".join(s.layer.type for s in chain.steps)
-                    self.program.folded[name] = f"{joined} are one module"
+            for blob in step.top:
+                if id(blob) not in final:
+                    joined = " and ".join(s.layer.type for s in chain.steps)
+                    self._drop(blob, f"{joined} are one module")
+
+    def _note_weights(self, chain: Chain) -> None:
+        """PyTorch's losses come out as they are."""
+        for blob, weight in zip(chain.top, chain.steps[-1].loss_weights, strict=False):
+            if weight not in (0, 1):
+                name = self._names[id(blob)]
+                chain.note(f'multiply "{name}" by its loss_weight {number(weight)} when you add up the loss')
+
+    def _overwrite(self, chain: Chain, later: Sequence[LayerStep]) -> None:
+        """What shares its memory with a blob that was worked over in place has changed as well."""
+        for step in chain.steps:
+            for blob in step.top:
+                if blob not in step.bottom:
+                    continue
+                for other in self._sharing(blob):
+                    self._follow(other, blob, any(other in reader.bottom for reader in later))
+
+    def _sharing(self, blob: Blob) -> list[Blob]:
+        made = self.net.blobs.values()
+        return [other for other in made if other is not blob and other.data_memory is blob.data_memory]
+
+    def _follow(self, other: Blob, blob: Blob, is_read: bool) -> None:
+        name = self._names[id(other)]
+        if other.shape == blob.shape:
+            self._variables[name] = self.variable(blob)
+        elif is_read or name in self.program.outputs:
+            shape = ", ".join(["-1", *map(str, other.shape[1:])])
+            value = self.variable(blob)
+            self.program.lines.append(f"{self.assign(other)} = {value}.reshape({shape})")
+        else:
+            self._drop(
+                other, f'it shares memory with "{self._names[id(blob)]}", which is worked over in place'
+            )
+
+    def _drop(self, blob: Blob, why: str) -> None:
+        name = self._names[id(blob)]
+        self.program.folded[name] = why
 
 
 def _is_row(before: LayerStep, after: LayerStep) -> bool:
@@ -347,16 +447,6 @@ def _is_row(before: LayerStep, after: LayerStep) -> bool:
         and len(before.top) == 1
         and after.bottom[0] is before.top[0]
         and not any(before.loss_weights)
-    )
-
-
-def joins(part: Sequence[LayerStep]) -> bool:
-    """Whether a Scale that follows a BatchNorm multiplies the same channels, so that both make one module."""
-    if len(part) < 2:
-        return True
-    norm, scale = part[0].layer, part[1].layer
-    return (
-        bool(norm.blobs) and scale.param.scale_param.axis == 1 and scale.blobs[0].shape == norm.blobs[0].shape
     )
 
 

@@ -6,27 +6,33 @@ import inspect
 import keyword
 import re
 import textwrap
+from collections.abc import Iterable
 
 from caffenorm.convert.program import Program
 
+_WIDTH = 100
 _HELPERS_THAT_NEED = {
-    "caffe_max_pool2d": ["caffe_pool_padding"],
-    "caffe_avg_pool2d": ["caffe_pool_padding"],
+    "caffe_max_pool": ("windows_of",),
+    "caffe_avg_pool": ("windows_of",),
+    "sigmoid_cross_entropy": ("divisor_of",),
+    "softmax_with_loss": ("divisor_of",),
+    "infogain_loss": ("divisor_of",),
 }
+_TAKEN = frozenset({"F", "Path", "Scale", "Bias", "Embed"})
 
 
 def class_name(program: Program) -> str:
     """A Python class name for the net."""
     words = re.findall(r"[A-Za-z0-9]+", program.name) or ["Net"]
     name = "".join(word[0].upper() + word[1:] for word in words)
-    return f"Net{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
+    return f"Net{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in _TAKEN else name
 
 
 def needed_helpers(program: Program) -> list[str]:
     """Definitions of `torch_modules` that the source must carry, each before those that use it."""
     ordered: list[str] = []
     for name in program.helpers:
-        for part in [*_HELPERS_THAT_NEED.get(name, []), name]:
+        for part in (*_HELPERS_THAT_NEED.get(name, ()), name):
             if part not in ordered:
                 ordered.append(part)
     return ordered
@@ -47,50 +53,97 @@ def class_source(program: Program, *, keep_blobs: bool = False) -> str:
         keep_blobs: give it a second method, `blobs`, which runs the very same lines and returns every blob
             by name.
     """
-    variables = [program.variables[name] for name in program.inputs]
     lines = [f"class {class_name(program)}(nn.Module):"]
     lines += ["    def __init__(self):", "        super().__init__()"]
-    lines += [f"        self.{part.name} = {part.constructor}" for part in program.submodules]
-    for shared, owner in program.shared.items():
-        lines.append(f"        self.{shared} = self.{owner}")
-    lines.append("")
-    head = ", ".join(["self", *variables])
-    results = [program.variables[name] for name in program.outputs if name in program.variables]
-    returned = results[0] if len(results) == 1 else f"({', '.join(results)})" if results else "None"
-    lines += [
-        f"    def forward({head}):",
-        *(f"        {line}" for line in program.lines),
-        f"        return {returned}",
-    ]
+    lines += _indented(f"self.{part.name} = {part.constructor}" for part in program.submodules)
+    lines += _indented(f"self.{shared} = self.{owner}" for shared, owner in program.shared.items())
+    head = ", ".join(["self", *(program.variables[name] for name in program.inputs)])
+    results = [program.variables[name] for name in program.outputs]
+    lines += ["", f"    def forward({head}):", *_indented(program.lines)]
+    lines += _indented([f"return {', '.join(results) or None}"])
     if keep_blobs:
-        pairs = ", ".join(f"{name!r}: {variable}" for name, variable in program.variables.items())
-        lines += [
-            "",
-            f"    def blobs({head}):",
-            *(f"        {line}" for line in program.lines),
-            f"        return {{{pairs}}}",
-        ]
+        pairs = ", ".join(
+            f"{name!r}: {variable}"
+            for name, variable in program.variables.items()
+            if name not in program.folded
+        )
+        lines += ["", f"    def blobs({head}):", *_indented(program.lines), f"        return {{{pairs}}}"]
     return "\n".join(lines) + "\n"
 
 
+def _indented(statements: Iterable[str]) -> list[str]:
+    return [f"        {line}" for statement in statements for line in wrapped(statement, _WIDTH - 8)]
+
+
+def wrapped(statement: str, width: int) -> list[str]:
+    """A statement over several lines where it is too long for one: arguments by themselves, or terms."""
+    if len(statement) <= width:
+        return [statement]
+    if statement.endswith(")"):
+        opening = _opening_of_last(statement)
+        parts = [f"{part}," for part in _split(statement[opening + 1 : -1], ", ")]
+        inner = " ".join(parts)[:-1]
+        body = [inner] if len(inner) + 4 <= width else parts
+        if statement[:opening].strip() and len(parts) > 1:
+            return [statement[: opening + 1], *(f"    {part}" for part in body), ")"]
+    start, joint, value = statement.partition(" = ")
+    if not joint:
+        start, joint, value = statement.partition("return ")
+    for sign in (" + ", " * ", ", "):
+        terms = _split(value, sign)
+        if len(terms) > 1:
+            lead = [f"    {terms[0]}{sign.rstrip() if sign == ', ' else ''}"]
+            rest = [f"    {term}," if sign == ", " else f"    {sign.lstrip()}{term}" for term in terms[1:]]
+            return [f"{start}{joint}(", *lead, *rest, ")"]
+    return [statement]
+
+
+def _opening_of_last(text: str) -> int:
+    """Where the parenthesis opens that the last character closes."""
+    depth = 0
+    for place in range(len(text) - 1, -1, -1):
+        depth += (text[place] in ")]}") - (text[place] in "([{")
+        if depth == 0:
+            return place
+    return 0
+
+
+def _split(text: str, joint: str) -> list[str]:
+    """Split at a joint outside of all brackets."""
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and text.startswith(joint, place):
+            parts.append(text[start:place])
+            start = place + len(joint)
+    return [*parts, text[start:]]
+
+
+def _plain(text: str) -> str:
+    """A name that a docstring can hold: nothing in it ends the string or is read as code."""
+    return re.sub(r"""[\\"\x00-\x1f\x7f]""", "_", text)
+
+
 def module_source(program: Program, *, weights_file: str = "weights.pt") -> str:
-    """The whole of model.py: needs torch alone, and the weights beside it."""
-    name = class_name(program)
-    inputs = ", ".join(program.inputs)
-    outputs = ", ".join(program.outputs)
+    """The text of model.py: the definitions it needs, the class, and `load`."""
     helpers = helper_source(program)
-    uses_math = "math." in helpers
-    head = f'"""{program.name or "The net"} in PyTorch, converted from Caffe.\n\n'
-    head += f'Inputs: {inputs}. Outputs: {outputs}.\n"""\n\n'
-    head += "import math\n" if uses_math else ""
-    head += "from pathlib import Path\n\n"
-    head += "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
+    inputs = ", ".join(map(_plain, program.inputs))
+    outputs = ", ".join(map(_plain, program.outputs))
+    says = textwrap.wrap(
+        f"Takes {inputs or 'nothing'}; returns {outputs or 'nothing'}.", _WIDTH, break_long_words=False
+    )
+    body = class_source(program)
+    head = [f'"""{_plain(program.name) or "The net"} in PyTorch, converted from Caffe.', "", *says, '"""', ""]
+    head += ["import math"] * ("math." in helpers) + ["from pathlib import Path", "", "import torch"]
+    head += ["import torch.nn.functional as F"] * ("F." in helpers + body)
+    head += ["from torch import nn", "", "", ""]
+    mode = "train" if program.train else "eval"
     load = textwrap.dedent(f'''
         def load(weights=None):
-            """The net in eval mode, with the weights that lie beside this file."""
-            net = {name}()
+            """The net in {mode} mode, with the weights that lie beside this file unless others are given."""
+            net = {class_name(program)}()
             path = Path(__file__).with_name("{weights_file}") if weights is None else weights
             net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-            return net.eval()
+            return net.{mode}()
     ''')
-    return head + (helpers + "\n\n" if helpers else "") + class_source(program) + "\n" + load
+    return "\n".join(head) + (helpers + "\n\n" if helpers else "") + body + "\n" + load

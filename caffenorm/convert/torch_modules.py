@@ -50,52 +50,54 @@ class Embed(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-def caffe_pool_padding(size, kernel, stride, padding, ceil_mode):
-    """Caffe's output size, and how much must follow the image so that its windows fit."""
-    out = size + 2 * padding - kernel
-    out = (math.ceil(out / stride) if ceil_mode else out // stride) + 1
-    if padding and (out - 1) * stride >= size + padding:
-        out -= 1
-    return out, max(0, (out - 1) * stride + kernel - size - padding)
+def windows_of(size, kernel, stride, before, after, ceil_mode):
+    """Caffe's number of windows along each axis, and how far they reach beyond the image."""
+    counts, beyond = [], []
+    for n, k, s, b, a in zip(size, kernel, stride, before, after, strict=True):
+        room = n + b + a - k
+        count = (-(-room // s) if ceil_mode else room // s) + 1
+        if any((*before, *after)) and (count - 1) * s >= n + b:
+            count -= 1
+        counts.append(count)
+        beyond.append((count - 1) * s + k - n - b)
+    return counts, beyond
 
 
-def caffe_max_pool2d(x, kernel_size, stride, padding=0, ceil_mode=True, return_indices=False):
-    """Max pooling with Caffe's output size and any padding below the kernel, which PyTorch's own refuses."""
-    (kh, kw), (sh, sw), (ph, pw) = (
-        (v, v) if isinstance(v, int) else v for v in (kernel_size, stride, padding)
-    )
-    (oh, bottom), (ow, right) = (
-        caffe_pool_padding(x.shape[2], kh, sh, ph, ceil_mode),
-        caffe_pool_padding(x.shape[3], kw, sw, pw, ceil_mode),
-    )
-    lowest = torch.finfo(x.dtype).min
-    y, index = F.max_pool2d(
-        F.pad(x, (pw, right, ph, bottom), value=lowest), (kh, kw), (sh, sw), return_indices=True
-    )
-    y = y[:, :, :oh, :ow]
+def caffe_max_pool(x, kernel, stride, padding=None, padding_after=None, ceil_mode=True, return_indices=False):
+    """Max pooling with Caffe's output size, and any padding below the kernel; a tuple value for each axis."""
+    size = x.shape[2:]
+    before = padding or (0,) * len(kernel)
+    _, beyond = windows_of(size, kernel, stride, before, padding_after or before, ceil_mode)
+    pads = [pad for pair in reversed(list(zip(before, beyond, strict=True))) for pad in pair]
+    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
+    lowest = torch.finfo(torch.float32).min
+    y, index = pool(F.pad(x, pads, value=lowest), kernel, stride, return_indices=True)
     if not return_indices:
         return y
-    index = index[:, :, :oh, :ow]
-    width = x.shape[3] + pw + right
-    return y, (index // width - ph) * x.shape[3] + index % width - pw
+    place, step = torch.zeros_like(index), 1
+    for n, b, over in reversed(list(zip(size, before, beyond, strict=True))):
+        place += (index % (n + b + over) - b) * step
+        index, step = index // (n + b + over), step * n
+    return y, place
 
 
-def caffe_avg_pool2d(x, kernel_size, stride, padding=0, ceil_mode=True):
-    """Average pooling with Caffe's output size: divides by the window within image and padding."""
-    (kh, kw), (sh, sw), (ph, pw) = (
-        (v, v) if isinstance(v, int) else v for v in (kernel_size, stride, padding)
-    )
-    (oh, bottom), (ow, right) = (
-        caffe_pool_padding(x.shape[2], kh, sh, ph, ceil_mode),
-        caffe_pool_padding(x.shape[3], kw, sw, pw, ceil_mode),
-    )
-    ones = F.pad(
-        F.pad(torch.ones_like(x[:1, :1]), (pw, pw, ph, ph), value=1),
-        (0, max(0, right - pw), 0, max(0, bottom - ph)),
-    )
-    ones = ones[:, :, : x.shape[2] + ph + bottom, : x.shape[3] + pw + right]
-    total = F.avg_pool2d(F.pad(x, (pw, right, ph, bottom)), (kh, kw), (sh, sw))[:, :, :oh, :ow]
-    return total / F.avg_pool2d(ones, (kh, kw), (sh, sw))[:, :, :oh, :ow]
+def caffe_avg_pool(
+    x, kernel, stride, padding=None, padding_after=None, ceil_mode=True, count_include_pad=True
+):
+    """Average pooling with Caffe's output size: divides by the window's part within image and padding."""
+    size = x.shape[2:]
+    before = padding or (0,) * len(kernel)
+    after = padding_after or before
+    counts, beyond = windows_of(size, kernel, stride, before, after, ceil_mode)
+    pads = [pad for pair in reversed(list(zip(before, beyond, strict=True))) for pad in pair]
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]
+    divisor = x.new_ones(())
+    for n, k, s, b, a, count in zip(size, kernel, stride, before, after, counts, strict=True):
+        first = torch.arange(count, device=x.device) * s - b
+        last = (first + k).clamp(max=n + a if count_include_pad else n)
+        first = first if count_include_pad else first.clamp(min=0)
+        divisor = divisor[..., None] * (last - first).clamp(min=1)
+    return pool(F.pad(x, pads), kernel, stride) * (math.prod(kernel) / divisor)
 
 
 def spatial_pyramid(x, height, pool):
@@ -103,8 +105,8 @@ def spatial_pyramid(x, height, pool):
     parts = []
     for level in range(height):
         bins = 2**level
-        kernel = [math.ceil(size / bins) for size in x.shape[2:]]
-        padding = [(k * bins - size + 1) // 2 for k, size in zip(kernel, x.shape[2:], strict=True)]
+        kernel = [math.ceil(n / bins) for n in x.shape[2:]]
+        padding = [(k * bins - n + 1) // 2 for k, n in zip(kernel, x.shape[2:], strict=True)]
         parts.append(pool(x, tuple(kernel), tuple(kernel), tuple(padding)))
     return parts[0] if height == 1 else torch.cat([part.flatten(1) for part in parts], 1)
 
@@ -115,16 +117,24 @@ def lrn_within_channel(x, size, alpha, beta):
     return x * (1 + alpha * F.avg_pool2d(x.square(), size, 1, half)) ** -beta
 
 
-def mean_variance_normalize(x, dims, eps=1e-9, normalize_variance=True):
+def mean_variance_normalize(x, dims, eps=1e-9, normalize_variance=True, eps_in_root=False):
     """Subtracts the mean, and divides by the standard deviation plus eps."""
     x = x - x.mean(dims, keepdim=True)
-    return x / (x.square().mean(dims, keepdim=True).sqrt() + eps) if normalize_variance else x
+    if not normalize_variance:
+        return x
+    var = x.square().mean(dims, keepdim=True)
+    return x / ((var + eps).sqrt() if eps_in_root else var.sqrt() + eps)
 
 
-def caffe_argmax(x, axis, top_k=1, out_max_val=False):
+def normalized(x, dims, eps):
+    """Divides by the root of the sum of squares."""
+    return x / (x.square().sum(dims, keepdim=True) + eps).sqrt()
+
+
+def caffe_argmax(x, axis=None, top_k=1, out_max_val=False):
     """The largest values' places; equal values come with the larger place first."""
     rows = x.flatten(1) if axis is None else x.movedim(axis, -1)
-    values, index = rows.flip(-1).sort(-1, descending=True, stable=True)
+    values, index = rows.flip(-1).sort(dim=-1, descending=True, stable=True)
     values, index = values[..., :top_k], (rows.shape[-1] - 1 - index)[..., :top_k].to(x.dtype)
     if axis is not None:
         return (values if out_max_val else index).movedim(-1, axis)
@@ -132,24 +142,77 @@ def caffe_argmax(x, axis, top_k=1, out_max_val=False):
     return y.reshape(*y.shape, *(1,) * (x.ndim - 3))
 
 
-def softmax_with_loss(scores, labels, axis=1, ignore_label=-100, normalization="VALID"):
-    """Cross entropy with Caffe's normalisations; each example's loss is at most 87.3365."""
-    rows = F.log_softmax(scores, axis).movedim(axis, -1).flatten(0, -2)
-    flat = labels.flatten().long()
-    valid = flat != ignore_label
-    picked = rows.gather(1, torch.where(valid, flat, 0)[:, None])[:, 0].clamp_min(
-        math.log(1.1754943508222875e-38)
-    )
-    outer = math.prod(scores.shape[:axis])
-    divisor = {"VALID": valid.sum(), "FULL": flat.numel(), "BATCH_SIZE": outer, "NONE": 1}[normalization]
-    return -(picked * valid).sum() / max(int(divisor), 1)
+def divisor_of(normalization, counted, full, batch):
+    """What a loss is divided by, at least 1."""
+    return max(1, {"VALID": int(counted), "FULL": full, "BATCH_SIZE": batch, "NONE": 1}[normalization])
+
+
+def softmax_with_loss(scores, labels, axis=1, ignore_label=None, normalization="VALID"):
+    """Cross entropy with Caffe's normalisations; the loss of an example is at most 87.3365."""
+    rows = F.log_softmax(scores, axis).movedim(axis, -1).reshape(-1, scores.shape[axis])
+    labels = labels.flatten().long()
+    valid = torch.ones_like(labels, dtype=torch.bool) if ignore_label is None else labels != ignore_label
+    picked = rows.gather(1, labels.where(valid, 0)[:, None])[:, 0]
+    floor = math.log(1.1754943508222875e-38)
+    picked = picked + (picked.clamp_min(floor) - picked).detach()
+    batch = math.prod(scores.shape[:axis])
+    return -(picked * valid).sum() / divisor_of(normalization, valid.sum(), labels.numel(), batch)
+
+
+def infogain_loss(scores, labels, gains, axis=1, ignore_label=None, normalization="VALID"):
+    """Cross entropy with a gain for every pair of true and predicted class."""
+    rows = F.log_softmax(scores, axis).movedim(axis, -1).reshape(-1, scores.shape[axis])
+    rows = rows + (rows.clamp_min(math.log(1e-20)) - rows).detach()
+    labels = labels.flatten().long()
+    valid = torch.ones_like(labels, dtype=torch.bool) if ignore_label is None else labels != ignore_label
+    gains = gains.reshape(rows.shape[1], -1)[labels.where(valid, 0)] * valid[:, None]
+    batch = math.prod(scores.shape[:axis])
+    return -(gains * rows).sum() / divisor_of(normalization, valid.sum(), labels.numel(), batch)
+
+
+def multinomial_logistic_loss(probabilities, labels):
+    """Cross entropy of probabilities, which are raised to 1e-20."""
+    picked = probabilities.flatten(1).gather(1, labels.long().reshape(-1, 1))
+    return -(picked + (picked.clamp_min(1e-20) - picked).detach()).log().sum() / len(picked)
+
+
+def hinge_loss(scores, labels, squared=False):
+    """The label's score should be above 1, all others below -1."""
+    rows = scores.flatten(1)
+    margins = F.relu(1 + rows * (1 - 2 * F.one_hot(labels.flatten().long(), rows.shape[1])))
+    return (margins.square() if squared else margins).sum() / len(rows)
+
+
+def contrastive_loss(a, b, similar, margin=1, legacy=False):
+    """Similar pairs should be near, others at least the margin apart."""
+    distance = torch.linalg.vector_norm((a - b).flatten(1), dim=1)
+    apart = F.relu(margin - distance.square()) if legacy else F.relu(margin - distance).square()
+    similar = similar.flatten().trunc() != 0
+    return torch.where(similar, distance.square(), apart).sum() / (2 * len(distance))
+
+
+def sigmoid_cross_entropy(x, target, ignore_label=None, normalization="BATCH_SIZE"):
+    """Many yes-or-no predictions, with Caffe's normalisations."""
+    target = target.reshape(x.shape)
+    valid = torch.ones_like(x) if ignore_label is None else (target.trunc() != ignore_label).to(x.dtype)
+    losses = F.binary_cross_entropy_with_logits(x, target, reduction="none") * valid
+    return losses.sum() / divisor_of(normalization, valid.sum(), x.numel(), len(x))
+
+
+def smooth_l1_loss(a, b, inside=1, outside=1, sigma=1):
+    """Half the square near 0, straight lines beyond."""
+    difference = inside * (a - b)
+    size = difference.abs()
+    near = (sigma * difference).square() / 2
+    return (outside * torch.where(size < 1 / sigma**2, near, size - 0.5 / sigma**2)).sum() / len(a)
 
 
 def caffe_accuracy(scores, labels, axis=1, top_k=1, ignore_label=None):
     """The share of labels with fewer than top_k other classes that score as much or more."""
-    rows, flat = scores.movedim(axis, -1).flatten(0, -2), labels.flatten().long()
+    rows = scores.movedim(axis, -1).reshape(-1, scores.shape[axis])
+    labels = labels.flatten().long()
     if ignore_label is not None:
-        rows, flat = rows[flat != ignore_label], flat[flat != ignore_label]
-    true = rows.gather(1, flat[:, None])
+        rows, labels = rows[labels != ignore_label], labels[labels != ignore_label]
+    true = rows.gather(1, labels[:, None])
     hits = (rows >= true).sum(1) <= top_k
-    return hits.to(scores.dtype).mean() if len(flat) else scores.new_zeros(())
+    return hits.to(scores.dtype).mean() if len(labels) else scores.new_zeros(())

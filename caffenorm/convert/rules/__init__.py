@@ -1,7 +1,10 @@
 """Conversion rules, a file a family; importing this registers them."""
 
+from caffenorm.convert.program import refuse
 from caffenorm.convert.rules import activation as activation
 from caffenorm.convert.rules import loss as loss
 from caffenorm.convert.rules import norm as norm
 from caffenorm.convert.rules import shape as shape
 from caffenorm.convert.rules import window as window
+
+refuse("Python", "its code is the user's own; write the module's part by hand")

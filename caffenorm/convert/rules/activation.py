@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import math
 
-from caffenorm.convert.program import Chain, number, rule
+import numpy as np
+
+from caffenorm.convert.program import Chain, Param, number, rule
+from caffenorm.layers.relu import ReLU
 
 
-@rule("ReLU")
+@rule("ReLU", "ReLU6")
 def relu(chain: Chain) -> None:
-    slope = chain.layer.param.relu_param.negative_slope
-    chain.set(f"F.leaky_relu({chain.x}, {number(slope)})" if slope else f"F.relu({chain.x})")
-
-
-@rule("ReLU6")
-def relu6(chain: Chain) -> None:
-    chain.set(f"F.relu6({chain.x})")
+    """With the slope and the bounds that forks give it."""
+    layer, x = chain.layer, chain.x
+    assert isinstance(layer, ReLU)
+    if not layer.slope and layer.low == -math.inf and layer.high == 6:
+        chain.set(f"F.relu6({x})")
+        return
+    text = f"F.leaky_relu({x}, {number(layer.slope)})" if layer.slope else f"F.relu({x})"
+    chain.set(text if layer.is_plain else f"{text}.clamp({number(layer.low)}, {number(layer.high)})")
 
 
 @rule("PReLU")
 def prelu(chain: Chain) -> None:
+    """One slope a channel, or one for all."""
     slope = chain.layer.blobs[0]
-    x = chain.x
     size = str(slope.count) if slope.count > 1 else ""
-    module = chain.submodule(f"nn.PReLU({size})", {"weight": slope.read().reshape(-1).copy()})
-    chain.set(f"{module}({x})")
+    module = chain.submodule(f"nn.PReLU({size})", {"weight": Param(slope, slope.read().reshape(-1).copy())})
+    chain.set(f"{module}({chain.x})")
 
 
 @rule("ELU")
 def elu(chain: Chain) -> None:
-    alpha = chain.layer.param.elu_param.alpha
-    chain.set(f"F.elu({chain.x}, {number(alpha)})" if alpha != 1 else f"F.elu({chain.x})")
+    """With the factor that a fork's `lambda` is."""
+    param = chain.layer.param.elu_param
+    text = f"F.elu({chain.x}, {number(param.alpha)})" if param.alpha != 1 else f"F.elu({chain.x})"
+    factor = getattr(param, "lambda")
+    chain.set(text if factor == 1 else f"{number(factor)} * {text}")
 
 
 @rule("Sigmoid")
@@ -96,9 +103,9 @@ def power(chain: Chain) -> None:
     param = chain.layer.param.power_param
     x = chain.x
     if param.power * param.scale == 0:
-        chain.set(
-            f"torch.full_like({x}, {number(1.0 if param.power == 0 else float(param.shift) ** param.power)})"
-        )
+        with np.errstate(all="ignore"):
+            constant = np.power(np.float64(param.shift), np.float64(param.power))
+        chain.set(f"torch.full_like({x}, {number(constant)})")
         return
     base = _shifted(x, param.scale, param.shift)
     chain.set(base if param.power == 1 else f"({base}) ** {number(param.power)}")
@@ -106,6 +113,10 @@ def power(chain: Chain) -> None:
 
 @rule("Dropout")
 def dropout(chain: Chain) -> None:
-    x = chain.x
-    module = chain.submodule(f"nn.Dropout({number(chain.layer.param.dropout_param.dropout_ratio)})")
-    chain.set(f"{module}({x})")
+    """nn.Dropout; a fork's scale_train: false scales in both phases instead."""
+    param = chain.layer.param.dropout_param
+    if param.sample_weights_test:
+        raise chain.fail("sample_weights_test of a fork, which drops in TEST too, has no rule")
+    module = chain.submodule(f"nn.Dropout({number(param.dropout_ratio)})")
+    text = f"{module}({chain.x})"
+    chain.set(text if param.scale_train else f"{number(1 - param.dropout_ratio)} * {text}")

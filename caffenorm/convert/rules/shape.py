@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from caffenorm import schema
-from caffenorm.convert.program import Chain, arguments, number, rule
+from caffenorm.convert.program import Chain, Param, arguments, number, rule
 
 _ELTWISE, _REDUCTION = schema.EltwiseParameter, schema.ReductionParameter
 
@@ -19,29 +21,31 @@ def net_input(chain: Chain) -> None:
 
 @rule("DummyData")
 def dummy_data(chain: Chain) -> None:
+    """Constants, as parameters that do not learn."""
     fillers = list(chain.layer.param.dummy_data_param.data_filler)
     for i, (y, blob) in enumerate(zip(chain.outputs(), chain.top, strict=True)):
         filler = fillers[min(i, len(fillers) - 1)] if fillers else schema.FillerParameter()
         if filler.type != "constant":
-            raise chain.fail(
-                "DummyData of random values is new at each forward, and has no counterpart in PyTorch"
-            )
-        chain.line(f"{y} = torch.full({tuple(blob.shape)}, {number(filler.value)})")
+            raise chain.fail("its values are random and new at each forward; make it an Input")
+        text = f"torch.full({tuple(blob.shape)}, {number(filler.value)})"
+        value = np.full(blob.shape, filler.value, chain.layer.dtype)
+        suffix = f"_{i}" if len(chain.top) > 1 else ""
+        name = chain.submodule(f"nn.Parameter({text}, requires_grad=False)", {"": value}, suffix=suffix)
+        chain.line(f"{y} = {name}")
 
 
 @rule("Parameter")
 def parameter(chain: Chain) -> None:
+    """A parameter of the net itself."""
     blob = chain.layer.blobs[0]
-    module = chain.submodule(f"nn.Parameter(torch.zeros({tuple(blob.shape)}))", params={"": blob})
-    chain.set(module)
+    state = {"": Param(blob, blob.read().copy())}
+    chain.set(chain.submodule(f"nn.Parameter(torch.zeros({tuple(blob.shape)}))", state))
 
 
 @rule("Split")
 def split(chain: Chain) -> None:
     """The same blob under several names."""
-    source = chain.net.bottom_names[chain.layer.name][0]
-    for name in chain.net.top_names[chain.layer.name]:
-        chain.alias(name, source)
+    chain.alias()
 
 
 @rule("Silence")
@@ -61,15 +65,25 @@ def eltwise(chain: Chain) -> None:
         chain.set(text)
     else:
         factors = list(param.coeff) or [1.0] * len(inputs)
-        terms = [x if c == 1 else f"{number(c)} * {x}" for c, x in zip(factors, inputs, strict=True)]
-        chain.set(" + ".join(terms))
+        first, *others = zip(factors, inputs, strict=True)
+        text = _term(*first)
+        for factor, x in others:
+            text += f" - {_term(-factor, x)}" if factor < 0 else f" + {_term(factor, x)}"
+        chain.set(text)
+
+
+def _term(factor: float, x: str) -> str:
+    if factor in (1, -1):
+        return x if factor == 1 else f"-{x}"
+    return f"{number(factor)} * {x}"
 
 
 @rule("Axpy")
 def axpy(chain: Chain) -> None:
     scale, x, y = chain.inputs()
-    if chain.bottom[0].num_axes == 2:
-        scale = f"{scale}[..., None, None]"
+    missing = chain.bottom[1].num_axes - chain.bottom[0].num_axes
+    if missing > 0:
+        scale = f"{scale}[{', '.join(['...'] + ['None'] * missing)}]"
     chain.set(f"{scale} * {x} + {y}")
 
 
@@ -118,7 +132,7 @@ def reshape(chain: Chain) -> None:
         for i, d in enumerate(dims)
     ]
     after = [str(d) for d in bottom.shape[axis + covered :]]
-    chain.set(f"{x}.reshape({', '.join(before + given + after)})")
+    chain.set(f"{x}.reshape({', '.join(before + given + after) or '()'})")
 
 
 @rule("Permute")
@@ -160,7 +174,7 @@ def tile(chain: Chain) -> None:
 def reduction(chain: Chain) -> None:
     param, axes = chain.layer.param.reduction_param, chain.bottom[0].num_axes
     axis = _axis(param.axis, axes)
-    x = chain.x if axis == 0 else f"{chain.x}.flatten({axis})"
+    x = chain.x if axis in (0, axes - 1) else f"{chain.x}.flatten({axis})"
     dim = "" if axis == 0 else "-1"
     value = {
         _REDUCTION.SUM: f"{x}.sum({dim})",
@@ -174,9 +188,14 @@ def reduction(chain: Chain) -> None:
 @rule("ArgMax")
 def arg_max(chain: Chain) -> None:
     param = chain.layer.param.argmax_param
+    if param.min_first:
+        raise chain.fail("min_first of a fork has no rule")
     axis = str(_axis(param.axis, chain.bottom[0].num_axes)) if param.HasField("axis") else "None"
     listed = arguments(
-        chain.x, axis, top_k=(str(param.top_k), "1"), out_max_val=(str(param.out_max_val), "False")
+        chain.x,
+        axis=(axis, "None"),
+        top_k=(str(param.top_k), "1"),
+        out_max_val=(str(param.out_max_val), "False"),
     )
     chain.set(f"{chain.helper('caffe_argmax')}({listed})")
 
@@ -189,7 +208,10 @@ def embed(chain: Chain) -> None:
     given = arguments(str(rows), str(size), bias=(str(len(layer.blobs) > 1), "True"))
     module = chain.submodule(
         f"{chain.helper('Embed')}({given})",
-        params=dict(zip(("weight", "bias"), layer.blobs, strict=False)),
+        {
+            key: Param(blob, blob.read().copy())
+            for key, blob in zip(("weight", "bias"), layer.blobs, strict=False)
+        },
     )
     chain.set(f"{module}({x})")
 
@@ -197,7 +219,7 @@ def embed(chain: Chain) -> None:
 @rule("BatchReindex")
 def batch_reindex(chain: Chain) -> None:
     x, index = chain.inputs()
-    chain.set(f"{x}[{index}.long()]")
+    chain.set(f"{x}[{index}.flatten().long()]")
 
 
 @rule("Filter")

@@ -2,156 +2,250 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from caffenorm import schema
-from caffenorm.convert.program import Chain, arguments, number, numbers, rule
-from caffenorm.layers._convolution import ConvolutionBase
-from caffenorm.layers._window import Windows
-from caffenorm.layers.im2col import Im2col
-from caffenorm.layers.inner_product import InnerProduct
-from caffenorm.layers.pooling import Pooling
+from caffenorm.blob import Blob
+from caffenorm.convert.program import Chain, Param, arguments, number, numbers, rule
+from caffenorm.layer import canonical_axis
+from caffenorm.layers._window import Windows, read_convolution, read_pooling
 
 _POOL = schema.PoolingParameter
 
 
-def _convolution(chain: Chain, name: str) -> None:
-    layer = chain.layer
-    assert isinstance(layer, ConvolutionBase)
-    weights, windows = layer.blobs[0].shape, layer.windows
-    channels = (weights[0], weights[1] * layer.groups)
-    dims = len(windows.kernel)
-    if layer.param.convolution_param.axis not in (1, 1 - chain.bottom[0].num_axes):
-        raise chain.fail("PyTorch convolves along the axes after axis 1, these channels are on another one")
-    if not 1 <= dims <= 3:
-        raise chain.fail(f"PyTorch convolves along 1 to 3 axes, this has {dims}")
-    even = windows.pad == windows.pad_after
-    if not even and layer.transposed:
-        raise chain.fail("pads that differ before and behind have no counterpart in ConvTranspose")
-    listed = arguments(
-        str(channels[0] if layer.transposed else channels[1]),
-        str(channels[1] if layer.transposed else channels[0]),
-        numbers(windows.kernel),
-        stride=(numbers(windows.stride), "1"),
-        padding=(numbers(windows.pad) if even else "0", "0"),
-        dilation=(numbers(windows.dilation), "1"),
-        groups=(str(layer.groups), "1"),
-        bias=(str(len(layer.blobs) > 1), "True"),
-    )
-    params = dict(zip(("weight", "bias"), layer.blobs, strict=False))
-    module = chain.submodule(f"nn.{name}{dims}d({listed})", params=params)
-    for x, y in zip(chain.inputs(), chain.outputs(), strict=True):
-        given = x if even else f"F.pad({x}, {_pads(windows)})"
-        chain.line(f"{y} = {_with_slope(f'{module}({given})', layer.slope)}")
+# --- convolutions ---
 
 
-def _pads(windows: Windows) -> str:
-    """Pads before and behind, the last axis first."""
-    pairs = zip(reversed(windows.pad), reversed(windows.pad_after), strict=True)
-    return str(tuple(n for pair in pairs for n in pair))
+def _convolution_windows(chain: Chain, blob: Blob, axis: int) -> Windows:
+    """The windows for the net's present size, which TensorFlow's SAME pads follow."""
+    size = blob.shape[axis + 1 :]
+    if not 1 <= len(size) <= 3:
+        raise chain.fail(f"PyTorch convolves along 1 to 3 axes, this has {len(size)}")
+    windows = read_convolution(chain.layer.param.convolution_param, len(size))
+    if windows.same:
+        chain.note(
+            "its pads follow from the size of the input, and are those of the size that the net has now"
+        )
+    return windows.for_size(size)
 
 
-def _with_slope(expression: str, slope: float | None) -> str:
+def _padded(x: str, windows: Windows) -> tuple[str, Windows]:
+    """An expression with the pads applied, where those before and behind differ, and what is left to do."""
+    if windows.pad == windows.pad_after:
+        return x, windows
+    pads = [p for pair in reversed(list(zip(windows.pad, windows.pad_after, strict=True))) for p in pair]
+    none = (0,) * len(windows.pad)
+    return f"F.pad({x}, {tuple(pads)})", replace(windows, pad=none, pad_after=none)
+
+
+def _activated(expression: str, slope: float | None) -> str:
     """With the ReLU that a fork's layer ends with."""
     if slope is None:
         return expression
     return f"F.leaky_relu({expression}, {number(slope)})" if slope else f"F.relu({expression})"
 
 
-@rule("Convolution", "NdConvolution", "DepthwiseConvolution", "ConvolutionDepthwise")
+def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, groups: int) -> None:
+    layer, bottom = chain.layer, chain.bottom[0]
+    param = layer.param.convolution_param
+    axis = canonical_axis(param.axis, bottom.num_axes)
+    windows = _convolution_windows(chain, bottom, axis)
+    size = bottom.shape[axis + 1 :]
+    if name == "Conv":
+        room = zip(size, windows.pad, windows.pad_after, windows.extent, strict=True)
+        if any(n + before + after < extent for n, before, after, extent in room):
+            raise chain.fail("the kernel is larger than its input, which PyTorch refuses")
+    elif windows.pad != windows.pad_after:
+        raise chain.fail("pads that differ before and behind have no counterpart in PyTorch's ConvTranspose")
+    inputs = [_padded(x, windows)[0] for x in chain.inputs()]
+    windows = _padded("", windows)[1]
+    listed = arguments(
+        str(in_channels),
+        str(out_channels),
+        numbers(windows.kernel),
+        stride=(numbers(windows.stride), "1"),
+        padding=(numbers(windows.pad), "0"),
+        dilation=(numbers(windows.dilation), "1"),
+        groups=(str(groups), "1"),
+        bias=(str(len(layer.blobs) > 1), "True"),
+    )
+    state = {
+        key: Param(blob, blob.read().copy())
+        for key, blob in zip(("weight", "bias"), layer.blobs, strict=False)
+    }
+    module = chain.submodule(f"nn.{name}{len(windows.kernel)}d({listed})", state)
+    slope = float(param.negative_slope) if param.relu else None
+    for x, y in zip(inputs, chain.outputs(), strict=True):
+        if axis > 1:
+            text = f"{module}({x}.flatten(0, {axis - 1})).unflatten(0, {x}.shape[:{axis}])"
+        else:
+            text = f"{module}({x})"
+        chain.line(f"{y} = {_activated(text, slope)}")
+
+
+@rule("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise")
 def convolution(chain: Chain) -> None:
-    _convolution(chain, "Conv")
+    """Conv1d, 2d or 3d."""
+    weight = chain.layer.blobs[0].shape
+    axis = canonical_axis(chain.layer.param.convolution_param.axis, chain.bottom[0].num_axes)
+    channels = chain.bottom[0].shape[axis]
+    _convolution(chain, "Conv", channels, weight[0], channels // weight[1])
 
 
 @rule("Deconvolution")
 def deconvolution(chain: Chain) -> None:
-    _convolution(chain, "ConvTranspose")
+    """ConvTranspose1d, 2d or 3d."""
+    weight = chain.layer.blobs[0].shape
+    axis = canonical_axis(chain.layer.param.convolution_param.axis, chain.bottom[0].num_axes)
+    channels = chain.top[0].shape[axis]
+    _convolution(chain, "ConvTranspose", weight[0], channels, channels // weight[1])
+
+
+@rule("Im2col")
+def im2col(chain: Chain) -> None:
+    """F.unfold, which takes images of two axes."""
+    bottom, shape = chain.bottom[0], chain.top[0].shape
+    axis = canonical_axis(chain.layer.param.convolution_param.axis, bottom.num_axes)
+    windows = _convolution_windows(chain, bottom, axis)
+    if len(windows.kernel) != 2 or axis != 1:
+        raise chain.fail(
+            f"PyTorch unfolds (N, C, H, W), this has {len(windows.kernel)} axes behind axis {axis}"
+        )
+    x, windows = _padded(chain.x, windows)
+    listed = arguments(
+        x,
+        str(windows.kernel),
+        dilation=(numbers(windows.dilation), "1"),
+        padding=(numbers(windows.pad), "0"),
+        stride=(numbers(windows.stride), "1"),
+    )
+    chain.set(f"F.unfold({listed}).reshape(-1, {', '.join(map(str, shape[1:]))})")
 
 
 @rule("InnerProduct")
 def inner_product(chain: Chain) -> None:
+    """Linear; a weight that Caffe shares the other way round (tied autoencoders) is used transposed."""
     layer, bottom = chain.layer, chain.bottom[0]
-    assert isinstance(layer, InnerProduct)
     param = layer.param.inner_product_param
-    axis = param.axis + bottom.num_axes if param.axis < 0 else param.axis
-    weight = layer.blobs[0].read().reshape(layer.blobs[0].shape)
-    state = {"weight": (weight.T if param.transpose else weight).copy()}
-    has_bias = len(layer.blobs) > 1
-    x = chain.x if bottom.num_axes == axis + 1 else f"{chain.x}.flatten({axis})"
-    listed = arguments(
-        str(state["weight"].shape[1]), str(state["weight"].shape[0]), bias=(str(has_bias), "True")
-    )
-    if param.transpose:
-        bias = {"bias": layer.blobs[1].read().copy()} if has_bias else {}
-        module = chain.submodule(f"nn.Linear({listed})", state | bias)
+    axis = canonical_axis(param.axis, bottom.num_axes)
+    weights = layer.blobs[0].read()
+    weight = Param(layer.blobs[0], (weights.T if param.transpose else weights).copy(), bool(param.transpose))
+    bias = Param(layer.blobs[1], layer.blobs[1].read().copy()) if len(layer.blobs) > 1 else None
+    x = chain.x
+    if axis == 0:
+        x = f"{x}.flatten()"
+    elif bottom.num_axes != axis + 1:
+        x = f"{x}.flatten({axis})"
+    home = chain.home(layer.blobs[0])
+    if home is not None and home[1].transposed != weight.transposed:
+        listed = [x, f"self.{home[0]}.T"]
+        if bias is not None:
+            listed.append(
+                chain.submodule(f"nn.Parameter(torch.zeros({bias.value.size}))", {"": bias}, suffix="_bias")
+            )
+        text = f"F.linear({', '.join(listed)})"
     else:
-        params = dict(zip(("weight", "bias"), layer.blobs, strict=False))
-        module = chain.submodule(f"nn.Linear({listed})", params=params)
-    chain.set(_with_slope(f"{module}({x})", layer.slope))
+        outputs, inputs = weight.value.shape
+        constructor = (
+            f"nn.Linear({arguments(str(inputs), str(outputs), bias=(str(bias is not None), 'True'))})"
+        )
+        module = chain.submodule(constructor, {"weight": weight} | ({} if bias is None else {"bias": bias}))
+        text = f"{module}({x})"
+    chain.set(_activated(text, float(param.negative_slope) if param.relu else None))
+
+
+# --- pooling ---
 
 
 @rule("Pooling", "NdPooling")
 def pooling(chain: Chain) -> None:
-    layer = chain.layer
-    assert isinstance(layer, Pooling)
-    param, windows = layer.param.pooling_param, layer.windows
-    x, outputs = chain.x, chain.outputs()
+    """F.max_pool or avg_pool where they compute Caffe's numbers, else a function that does."""
+    param, size = chain.layer.param.pooling_param, chain.bottom[0].shape[2:]
     if param.pool == _POOL.STOCHASTIC:
         raise chain.fail("stochastic pooling has no counterpart in PyTorch")
-    kind, dims, with_mask = (
-        "max" if param.pool == _POOL.MAX else "avg",
-        len(windows.kernel),
-        len(outputs) == 2,
-    )
+    takes_max, with_mask = param.pool == _POOL.MAX, len(chain.top) == 2
     if param.global_pooling and not with_mask:
-        chain.set(f"F.adaptive_{kind}_pool{dims}d({x}, 1)")
+        name = "max" if takes_max else "avg"
+        chain.set(f"F.adaptive_{name}_pool{len(size)}d({chain.x}, 1)")
         return
-    if windows.pad != windows.pad_after:
-        raise chain.fail("pads that differ before and behind have no counterpart in PyTorch's pooling")
-    rounds_up = _rounds_up(chain, layer)
-    name = f"F.{kind}_pool{dims}d"
-    more = {}
-    if kind == "max":
-        more["return_indices"] = (str(with_mask), "False")
-    elif not layer.counts_pads and any(windows.pad):
-        more["count_include_pad"] = ("False", "True")
-    if not (_torch_agrees(windows) or not rounds_up) or not _small_pad(windows):
-        if dims != 2 or "count_include_pad" in more:
-            raise chain.fail("the windows at the end of these sizes have no counterpart in PyTorch's pooling")
-        name = chain.helper(f"caffe_{kind}_pool2d")
-    ceil = {"ceil_mode": (str(rounds_up), "False" if name.startswith("F.") else "True")}
-    pad = {"padding": (numbers(windows.pad), "0")}
-    call = f"{name}({arguments(x, numbers(windows.kernel), numbers(windows.stride), **pad, **ceil, **more)})"
-    if with_mask:
-        chain.line(f"{outputs[0]}, {outputs[1]} = {call}")
-        chain.line(f"{outputs[1]} = {outputs[1]}.to({x}.dtype)")
+    if param.global_pooling:
+        ones = (1,) * len(size)
+        windows = Windows(size, ones, (0,) * len(size), (0,) * len(size), ones)
     else:
-        chain.set(call)
+        windows = read_pooling(param, len(size))
+    up = param.round_mode == _POOL.CEIL and param.ceil_mode
+    counts_pads = param.avg_include_pad and param.pool != _POOL.AVE_EXC_PAD
+    text = _pooling_call(chain, windows, bool(up), takes_max, bool(counts_pads))
+    if not with_mask:
+        chain.set(text)
+        return
+    x = chain.x
+    values, places = chain.outputs()
+    chain.line(f"{values}, {places} = {text}")
+    chain.line(f"{places} = {places}.to({x}.dtype)")
 
 
-def _rounds_up(chain: Chain, layer: Pooling) -> bool:
-    """Whether the output size is rounded up and that matters, for this input or another."""
-    w = layer.windows
-    sizes, out = chain.bottom[0].shape[2:], chain.top[0].shape[2:]
-    down = [(i + 2 * p - k) // s + 1 for i, k, s, p in zip(sizes, w.kernel, w.stride, w.pad, strict=True)]
-    return list(out) != down or (layer.rounds_up and any(s > 1 for s in w.stride))
+def _pooling_call(chain: Chain, windows: Windows, up: bool, takes_max: bool, counts_pads: bool) -> str:
+    kernel, stride, pad = windows.kernel, windows.stride, windows.pad
+    up = up and any(s > 1 for s in stride)
+    mask = (str(len(chain.top) == 2), "False")
+    simple = (
+        pad == windows.pad_after
+        and all(2 * p <= k for p, k in zip(pad, kernel, strict=True))
+        and (not up or _drops_alike(windows))
+        and not (up and not takes_max and not counts_pads)
+    )
+    if simple:
+        listed = arguments(
+            chain.x,
+            numbers(kernel),
+            numbers(stride),
+            padding=(numbers(pad), "0"),
+            ceil_mode=(str(up), "False"),
+            **({"return_indices": mask} if takes_max else {}),
+            **({} if takes_max or not any(pad) else {"count_include_pad": (str(counts_pads), "True")}),
+        )
+        return f"F.{'max' if takes_max else 'avg'}_pool{len(kernel)}d({listed})"
+    helper = chain.helper("caffe_max_pool" if takes_max else "caffe_avg_pool")
+    listed = arguments(
+        chain.x,
+        str(kernel),
+        str(stride),
+        padding=(str(pad), str((0,) * len(pad))),
+        padding_after=(str(windows.pad_after), str(pad)),
+        ceil_mode=(str(up), "True"),
+        **({"return_indices": mask} if takes_max else {"count_include_pad": (str(counts_pads), "True")}),
+    )
+    return f"{helper}({listed})"
 
 
-def _torch_agrees(windows: Windows) -> bool:
+def _drops_alike(windows: Windows) -> bool:
     """PyTorch drops a last window that begins beyond the image; Caffe only where there is padding."""
     return any(windows.pad) or all(s <= k for s, k in zip(windows.stride, windows.kernel, strict=True))
 
 
-def _small_pad(windows: Windows) -> bool:
-    """PyTorch refuses a padding of more than half the kernel."""
-    return all(2 * p <= k for k, p in zip(windows.kernel, windows.pad, strict=True))
+@rule("SPP")
+def spp(chain: Chain) -> None:
+    """Poolings with as many bins for any size."""
+    param = chain.layer.param.spp_param
+    takes_max = param.pool == schema.SPPParameter.MAX
+    pool = chain.helper("caffe_max_pool" if takes_max else "caffe_avg_pool")
+    chain.set(f"{chain.helper('spatial_pyramid')}({chain.x}, {param.pyramid_height}, {pool})")
+
+
+# --- LRN ---
 
 
 @rule("LRN")
 def lrn(chain: Chain) -> None:
+    """Across channels PyTorch's own, which divides alpha by the size as Caffe does."""
     param = chain.layer.param.lrn_param
     if param.norm_region == schema.LRNParameter.WITHIN_CHANNEL:
         listed = f"{chain.x}, {param.local_size}, {number(param.alpha)}, {number(param.beta)}"
         chain.set(f"{chain.helper('lrn_within_channel')}({listed})")
         return
+    if chain.bottom[0].num_axes < 3:
+        raise chain.fail("PyTorch's LRN needs 3 axes or more")
     listed = arguments(
         chain.x,
         str(param.local_size),
@@ -160,34 +254,3 @@ def lrn(chain: Chain) -> None:
         k=(number(param.k), "1"),
     )
     chain.set(f"F.local_response_norm({listed})")
-
-
-@rule("SPP")
-def spp(chain: Chain) -> None:
-    param = chain.layer.param.spp_param
-    if param.pool == schema.SPPParameter.STOCHASTIC:
-        raise chain.fail("stochastic pooling has no counterpart in PyTorch")
-    chain.helper("caffe_max_pool2d")
-    chain.helper("caffe_avg_pool2d")
-    pool = "caffe_max_pool2d" if param.pool == schema.SPPParameter.MAX else "caffe_avg_pool2d"
-    chain.set(f"{chain.helper('spatial_pyramid')}({chain.x}, {param.pyramid_height}, {pool})")
-
-
-@rule("Im2col")
-def im2col(chain: Chain) -> None:
-    layer = chain.layer
-    assert isinstance(layer, Im2col)
-    windows = layer.windows
-    if len(windows.kernel) != 2:
-        raise chain.fail(f"PyTorch unfolds images of 2 axes, this has {len(windows.kernel)}")
-    if windows.pad != windows.pad_after:
-        raise chain.fail("pads that differ before and behind have no counterpart in F.unfold")
-    listed = arguments(
-        chain.x,
-        str(windows.kernel),
-        dilation=(numbers(windows.dilation), "1"),
-        padding=(numbers(windows.pad), "0"),
-        stride=(numbers(windows.stride), "1"),
-    )
-    shape = chain.top[0].shape
-    chain.set(f"F.unfold({listed}).reshape(-1, {shape[1]}, {shape[2]}, {shape[3]})")
