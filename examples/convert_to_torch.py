@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import caffenorm
@@ -15,7 +16,12 @@ HERE = Path(__file__).resolve().parent
 def main() -> None:
     """Convert ResNet-20, compare, and take one step."""
     caffenorm.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    train = caffenorm.Net(HERE / "resnet20_cifar.prototxt", caffenorm.TRAIN)
+    for _ in range(5):  # so that BatchNorm has statistics
+        train.forward(data=rng.standard_normal((64, 3, 32, 32)), label=np.zeros(64))
     net = caffenorm.Net(HERE / "resnet20_cifar.prototxt", caffenorm.TEST)
+    net.share_with(train)
     module = to_torch(net)
     print(module.verification)
 
