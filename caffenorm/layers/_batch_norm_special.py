@@ -101,15 +101,27 @@ class WithoutMeanOrVariance(SpecialSteps):
 
     def reshape(self) -> None:
         self._sum = self.layer.scratch("sum", (self.layer.channels,))
+        self._unused = self.layer.scratch("unused", (self.layer.channels,))
+        self._unused[...] = 0
 
     def by_batch(self, x: Array, y: Array, gamma: Given, beta: Given, x_hat: Given) -> None:
         layer, ops, form = self.layer, self.layer.ops, self.layer.form
         if form.centre:
             ops.batch_norm_statistics(x, layer.mean, layer.var)
         else:
+            layer.mean[...] = 0
             ops.channel_dot(x, x, layer.var, False)
             ops.xp.multiply(layer.var, 1 / layer.count, layer.var)
-        layer.store(layer.mean if form.centre else None, layer.var if form.divide else None)
+        ops.store_statistics(
+            layer.mean,
+            layer.var,
+            layer.update(layer.blobs[0]) if form.centre else self._unused,
+            layer.update(layer.blobs[1]) if form.divide else self._unused,
+            layer.update(layer.blobs[2]),
+            form.fraction,
+            1.0,
+            layer.unbias,
+        )
         self._apply(x, y, gamma, beta, x_hat)
 
     def by_stored(self, x: Array, y: Array, gamma: Given, beta: Given, x_hat: Given) -> None:

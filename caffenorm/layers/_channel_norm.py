@@ -73,8 +73,12 @@ class ChannelNorm(Layer):
             )
         self.view = (shape[0], shape[1], math.prod(shape[2:]))
         self.count = self.view[0] * self.view[2]
-        self.unbias = self.count / (self.count - 1) if self.count > 1 else 1.0
+        self.set_values_a_channel(self.count)
         top[0].reshape(shape)
+
+    def set_values_a_channel(self, count: float) -> None:
+        """Say how many values a channel the batch's statistics come from."""
+        self.unbias = count / (count - 1) if count > 1 else 1.0
 
     @property
     def is_plain(self) -> bool:

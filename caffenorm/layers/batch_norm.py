@@ -66,23 +66,11 @@ class BatchNorm(ChannelNorm):
             exclude_from_learning(self.param, 0, STATISTICS)
         self._special = special_steps(self)
         self._recalled: list[int | None] = []  # versions of the statistics that mean and inv_std come from
-        xp = self.ops.xp
-        self._fraction = xp.full(1, form.fraction, self.dtype)
-        self._one = xp.ones(1, self.dtype)
-        self._unbias = xp.ones(1, self.dtype)
-        self._is_zero = xp.zeros(1, bool)
-        self._reciprocal = xp.ones(1, self.dtype)
-        self._unbiased_var = self.scratch("unbiased_var", (self.channels,))
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)
-        self.set_values_a_channel(self.count)
         if self._special is not None:
             self._special.reshape()
-
-    def set_values_a_channel(self, count: float) -> None:
-        """Say how many values a channel the statistics come from."""
-        self._unbias[...] = count / (count - 1) if count > 1 and self.form.unbiased else 1.0
 
     @property
     def is_plain(self) -> bool:
@@ -106,44 +94,27 @@ class BatchNorm(ChannelNorm):
         self.ops.inverse_std(self.var, self.inv_std, self.eps)
         self._recalled = versions
 
-    def store(self, mean: Given, var: Given) -> None:
-        """Put a batch's mean and biased variance into the stored statistics; None leaves a sum alone."""
-        if self.form.averages:
-            self._average(mean, var)
-            return
-        xp, fraction, one = self.ops.xp, self._fraction, self._one
-        multiply, add = xp.multiply, xp.add
-        if mean is not None:
-            mean_sum = self.update(self.blobs[0])
-            multiply(mean_sum, fraction, mean_sum)
-            add(mean_sum, mean, mean_sum)
-        if var is not None:
-            var_sum = self.update(self.blobs[1])
-            multiply(var_sum, fraction, var_sum)
-            add(var_sum, multiply(var, self._unbias, self._unbiased_var), var_sum)
-        scale_factor = self.update(self.blobs[2])
-        multiply(scale_factor, fraction, scale_factor)
-        add(scale_factor, one, scale_factor)
-
-    def _average(self, mean: Array, var: Array) -> None:
-        """NVIDIA's running averages; the first batch is taken as it is, where nothing is stored yet."""
-        stored_mean, stored_var = self.update(self.blobs[0]), self.update(self.blobs[1])
-        fraction = self._fraction if stored_var.any() else 0 * self._fraction
-        for stored, batch in ((stored_mean, mean), (stored_var, self._unbias * var)):
-            stored *= fraction
-            stored += batch * (1 - fraction)
+    def store(self, mean: Array, var: Array) -> None:
+        """Put a batch's mean and biased variance into the stored statistics."""
+        form, blobs = self.form, self.blobs
+        stored_mean, stored_var = self.update(blobs[0]), self.update(blobs[1])
+        if form.averages:
+            keep = form.fraction if stored_var.any() else 0.0  # the first batch is taken as it is
+            var_weight = (1 - keep) * (self.unbias if form.unbiased else 1.0)
+            self.ops.store_statistics(mean, var, stored_mean, stored_var, None, keep, 1 - keep, var_weight)
+        else:
+            self.ops.store_statistics(
+                mean, var, stored_mean, stored_var, self.update(blobs[2]), form.fraction, 1.0, self.unbias
+            )
 
     def read_stored(self, mean: Array, var: Array) -> None:
         """Set `mean` and `var` to what is stored."""
-        xp = self.ops.xp
-        factor = self._one if self.form.averages else self.read(self.blobs[2])
-        is_zero, reciprocal = self._is_zero, self._reciprocal
-        xp.equal(factor, 0, is_zero)
-        xp.add(factor, is_zero, reciprocal)
-        xp.divide(self._one, reciprocal, reciprocal)
-        xp.subtract(reciprocal, is_zero, reciprocal)  # 1 / factor, and 0 for a factor of 0
-        xp.multiply(self.read(self.blobs[0]), reciprocal, mean)
-        xp.multiply(self.read(self.blobs[1]), reciprocal, var)
+        if self.form.averages:
+            mean[...] = self.read(self.blobs[0])
+            var[...] = self.read(self.blobs[1])
+        else:
+            mean_sum, var_sum, factor = (self.read(blob) for blob in self.blobs[:STATISTICS])
+            self.ops.read_statistics(mean_sum, var_sum, factor, mean, var)
 
     # --- steps that options of forks change ---
 

@@ -158,13 +158,18 @@ class BN(ChannelNorm):
         if not self.form.running:
             return
         momentum = self.form.momentum
-        weights = (1 - momentum, (1 - momentum) * (self.unbias if self.form.unbiased else 1.0))
-        batch = self.scratch("batch", (self.channels,))
-        for blob, values, weight in zip(self.blobs[2:], (self.mean, self.var), weights, strict=True):
-            stored = self.update(blob).reshape(-1)
-            self.ops.xp.multiply(values, weight, batch)
-            stored *= momentum
-            stored += batch
+        unbias = self.unbias if self.form.unbiased else 1.0
+        stored_mean, stored_var = (self.update(blob).reshape(-1) for blob in self.blobs[2:])
+        self.ops.store_statistics(
+            self.mean,
+            self.var,
+            stored_mean,
+            stored_var,
+            None,
+            momentum,
+            1 - momentum,
+            (1 - momentum) * unbias,
+        )
 
     def recall(self) -> None:
         if self.form.running:

@@ -87,15 +87,12 @@ class InstanceNorm(GroupedNorm):
         """Move the running statistics towards the examples' averages."""
         outer, channels, inner = self.view
         unbias = inner / (inner - 1) if inner > 1 else 1.0
-        average = self.scratch("average", (channels,))
-        for blob, values, weight in zip(
-            self.blobs[self._first :], (self.mean, self.var), (1.0, unbias), strict=True
-        ):
-            stored = self.update(blob)
+        mean, var = self.scratch("average_mean", (channels,)), self.scratch("average_var", (channels,))
+        for values, average in ((self.mean, mean), (self.var, var)):
             self.ops.xp.mean(values.reshape(outer, channels), axis=0, out=average)
-            average *= weight * self._momentum
-            stored *= 1 - self._momentum
-            stored += average
+        stored_mean, stored_var = (self.update(blob) for blob in self.blobs[self._first :])
+        new = self._momentum
+        self.ops.store_statistics(mean, var, stored_mean, stored_var, None, 1 - new, new, new * unbias)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not self._uses_running:

@@ -13,13 +13,14 @@ from caffenorm.backends.cpu.channel import CpuChannel
 from caffenorm.backends.cpu.conv import CpuConv
 from caffenorm.backends.cpu.loss import CpuLoss
 from caffenorm.backends.cpu.norm import CpuNorm
+from caffenorm.backends.cpu.statistics import CpuStatistics
 from caffenorm.backends.cpu.tensor import CpuTensor
 from caffenorm.backends.cpu.window import CpuWindow
 
 _ALIGNMENT = 64  # bytes: what streaming stores of AVX-512 need
 
 
-class CpuOps(CpuNorm, CpuChannel, CpuActivation, CpuWindow, CpuConv, CpuTensor, CpuLoss):
+class CpuOps(CpuNorm, CpuChannel, CpuStatistics, CpuActivation, CpuWindow, CpuConv, CpuTensor, CpuLoss):
     """All ops on the CPU.
 
     Args:

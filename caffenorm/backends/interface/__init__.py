@@ -17,11 +17,14 @@ from caffenorm.backends.interface.channel import ChannelOps
 from caffenorm.backends.interface.conv import ConvOps
 from caffenorm.backends.interface.loss import LossOps
 from caffenorm.backends.interface.norm import NormOps
+from caffenorm.backends.interface.statistics import StatisticsOps
 from caffenorm.backends.interface.tensor import TensorOps
 from caffenorm.backends.interface.window import WindowOps
 
 
-class Ops(NormOps, ChannelOps, ActivationOps, WindowOps, ConvOps, TensorOps, LossOps, Protocol):
+class Ops(
+    NormOps, ChannelOps, StatisticsOps, ActivationOps, WindowOps, ConvOps, TensorOps, LossOps, Protocol
+):
     """All ops of one device.
 
     Attributes:
