@@ -72,12 +72,11 @@ def batch_norm_to_torch(
     for values in [blobs[1], *(factors or [])]:
         if values.size != channels:
             raise ShapeError(f"the mean has {channels} channels, and a blob beside it {values.size}")
-    values = batch_norm_values(blobs, factors, float(np.float32(eps)), float(np.float32(fraction)))
-    momentum = None if values.momentum is None else float(f"{values.momentum:.7g}")
+    values = batch_norm_values(blobs, factors, float(str(np.float32(eps))), fraction)
     module = getattr(nn, f"BatchNorm{dims}d")(
         channels,
-        eps=float(f"{np.float32(eps)}"),
-        momentum=momentum,
+        eps=values.eps,
+        momentum=values.momentum,
         affine=scale is not None,
         dtype=getattr(torch, str(blobs[0].dtype)),
     )

@@ -112,6 +112,8 @@ class Program:
         }
 
 
+_LONGEST_JOINED = 88
+
 Rule = Callable[["Chain"], None]
 Fits = Callable[[Sequence[LayerStep]], bool]
 _rules: dict[tuple[str, ...], Rule] = {}
@@ -278,8 +280,13 @@ class Chain:
         return self._describer.homes.get(id(blob.data_memory))
 
     def line(self, text: str) -> None:
-        """Add a line to forward."""
-        self.program.lines.append(text)
+        """Add a line to forward; what only wraps the value of the line before goes into that one."""
+        lines = self.program.lines
+        joined = _joined(lines[-1], text) if lines else None
+        if joined is None:
+            lines.append(text)
+        else:
+            lines[-1] = joined
 
     def set(self, expression: str) -> None:
         """The first top is this expression."""
@@ -306,7 +313,12 @@ class Chain:
 
 
 class Describer:
-    """Turns a net into a Program."""
+    """Turns a net into a Program.
+
+    Attributes:
+        names: of the blobs, by their identity; automatic tops of losses have one here too.
+        homes: memory of a Caffe parameter -> the full name and value of the one that PyTorch has.
+    """
 
     def __init__(self, net: Net) -> None:
         self.net = net
@@ -314,7 +326,7 @@ class Describer:
         self.module_names = Names(_OF_MODULE.split(), "layer")
         self.blob_names = Names(_LOCAL.split(), "blob")
         self.homes: dict[int, tuple[str, Param]] = {}
-        self._names = {id(blob): name for name, blob in net.blobs.items() if name != AUTOMATIC_TOP}
+        self.names = {id(blob): name for name, blob in net.blobs.items() if name != AUTOMATIC_TOP}
         self._variables = self.program.variables
         self._name_automatic_tops()
 
@@ -322,24 +334,24 @@ class Describer:
         """Losses without a top have one all the same; it is an output, and called like its layer."""
         for step in self.net.steps:
             for blob in step.top:
-                if id(blob) not in self._names:
+                if id(blob) not in self.names:
                     name = step.layer.name
-                    self._names[id(blob)] = f"{name} (loss)" if name in self._names.values() else name
-                    self.program.outputs.append(self._names[id(blob)])
+                    self.names[id(blob)] = f"{name} (loss)" if name in self.names.values() else name
+                    self.program.outputs.append(self.names[id(blob)])
 
     def variable(self, blob: Blob) -> str:
         """The variable that holds a blob."""
-        return self._variables[self._names[id(blob)]]
+        return self._variables[self.names[id(blob)]]
 
     def assign(self, blob: Blob) -> str:
         """The variable to hold a blob from now on."""
-        name = self._names[id(blob)]
+        name = self.names[id(blob)]
         self._variables[name] = self.blob_names.of(name)
         return self._variables[name]
 
     def alias(self, blob: Blob, original: Blob) -> None:
         """A blob that is another one under a new name (Split)."""
-        self._variables[self._names[id(blob)]] = self.variable(original)
+        self._variables[self.names[id(blob)]] = self.variable(original)
 
     def run(self) -> Program:
         """Describe the whole net.
@@ -349,7 +361,7 @@ class Describer:
         """
         for name in self.net.inputs:
             self.assign(self.net.blobs[name])
-        for name in self._names.values():
+        for name in self.names.values():
             self._variables.setdefault(name, self.blob_names.of(name))
         faults: list[ConversionError] = []
         steps = self.net.steps
@@ -407,7 +419,7 @@ class Describer:
         """PyTorch's losses come out as they are."""
         for blob, weight in zip(chain.top, chain.steps[-1].loss_weights, strict=False):
             if weight not in (0, 1):
-                name = self._names[id(blob)]
+                name = self.names[id(blob)]
                 chain.note(f'multiply "{name}" by its loss_weight {number(weight)} when you add up the loss')
 
     def _overwrite(self, chain: Chain, later: Sequence[LayerStep]) -> None:
@@ -424,7 +436,7 @@ class Describer:
         return [other for other in made if other is not blob and other.data_memory is blob.data_memory]
 
     def _follow(self, other: Blob, blob: Blob, is_read: bool) -> None:
-        name = self._names[id(other)]
+        name = self.names[id(other)]
         if other.shape == blob.shape:
             self._variables[name] = self.variable(blob)
         elif is_read or name in self.program.outputs:
@@ -433,11 +445,11 @@ class Describer:
             self.program.lines.append(f"{self.assign(other)} = {value}.reshape({shape})")
         else:
             self._drop(
-                other, f'it shares memory with "{self._names[id(blob)]}", which is worked over in place'
+                other, f'it shares memory with "{self.names[id(blob)]}", which is worked over in place'
             )
 
     def _drop(self, blob: Blob, why: str) -> None:
-        name = self._names[id(blob)]
+        name = self.names[id(blob)]
         self.program.folded[name] = why
 
 
@@ -450,7 +462,18 @@ def _is_row(before: LayerStep, after: LayerStep) -> bool:
     )
 
 
-# --- text of numbers ---
+# --- text ---
+
+
+def _joined(before: str, after: str) -> str | None:
+    """One statement for `y = a(x)` and `y = b(y)`, where the second takes y as its one argument or first."""
+    name, _, inner = before.partition(" = ")
+    target, _, outer = after.partition(" = ")
+    if target != name or len(re.findall(rf"\b{re.escape(name)}\b", outer.replace(f"self.{name}(", ""))) != 1:
+        return None
+    place = re.fullmatch(rf"([\w.]+)\({re.escape(name)}((?:, [^()]*)?)\)", outer)
+    joined = f"{name} = {place[1]}({inner}{place[2]})" if place else ""
+    return joined if joined and len(joined) <= _LONGEST_JOINED else None
 
 
 def number(value: float) -> str:
@@ -458,8 +481,7 @@ def number(value: float) -> str:
     value = float(value)
     if math.isinf(value) or math.isnan(value):
         return f'float("{value}")'
-    short = f"{np.float32(value)}"
-    return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else short
+    return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else str(np.float32(value))
 
 
 def numbers(values: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ is a wrong rule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from caffenorm import schema
 from caffenorm._extras import require
+from caffenorm.convert.causes import explain
 from caffenorm.convert.live import build_module
 from caffenorm.convert.program import Describer
 from caffenorm.net import Net
+from caffenorm.plan import LayerStep
 
 TOLERANCE = (
     1e-6  # of a blob's largest value; float64 leaves 1e-12 where the rules are right, float32 constants 1e-7
@@ -54,10 +57,12 @@ class Verification:
 
     Attributes:
         folded: blob name -> why the module has no such blob.
+        cause: what would explain the first blob that departs, if it is something known; else empty.
     """
 
     blobs: tuple[BlobCheck, ...]
     folded: dict[str, str]
+    cause: str = ""
 
     @property
     def first_difference(self) -> BlobCheck | None:
@@ -81,7 +86,8 @@ class Verification:
             return f"{len(self.blobs)} blobs agree; the largest difference is {worst}"
         why = first.problem or f"{first.max_rel:.3g} of its largest value away"
         writer = f'layer "{first.layer}" ({first.layer_type})'
-        return f'the first blob that departs is "{first.name}", written by {writer}: {why}'
+        cause = f"; it is what comes out if {self.cause}" if self.cause else ""
+        return f'the first blob that departs is "{first.name}", written by {writer}: {why}{cause}'
 
 
 def copy_in_float64(net: Net) -> Net:
@@ -110,25 +116,34 @@ def verify(net: Net, inputs: Sequence[dict[str, Any]] | None = None) -> Verifica
     """
     torch = require("torch", extra="torch", to="convert to PyTorch")
     twin = copy_in_float64(net)
-    program = Describer(twin).run()
+    describer = Describer(twin)
+    program = describer.run()
     module = build_module(program, np.float64)
     for part in module.modules():
         if isinstance(part, torch.nn.Dropout):
             part.eval()
+        if hasattr(part, "eps"):
+            part.eps = float(
+                np.float32(part.eps)
+            )  # 1e-5 as Caffe stores it, so that this leaves no difference
     sets = inputs if inputs is not None else [random_inputs(twin, seed) for seed in _SEEDS]
     worst: dict[str, BlobCheck] = {}
+    cause = ""
     for values in sets:
-        twin.forward(**values)
         with torch.no_grad():
-            found = module.blobs(
-                *(torch.from_numpy(np.asarray(values[name], np.float64)) for name in twin.inputs)
-            )
-        for check in _compare(twin, {name: value.numpy() for name, value in found.items()}):
+            tensors = [torch.from_numpy(np.array(values[name], np.float64)) for name in twin.inputs]
+            found = {name: value.numpy() for name, value in module.blobs(*tensors).items()}
+        twin.forward(**values)
+        checks = _compare(twin, describer.names, found)
+        first = next((check for check in checks if not check.ok), None)
+        if first is not None and not cause:
+            last = max(i for i, step in enumerate(twin.steps) if step.layer.name == first.layer)
+            cause = explain(twin, last, first.name, values, found[first.name])
+        for check in checks:
             known = worst.get(check.name)
             if known is None or check.problem or check.max_rel > known.max_rel:
                 worst[check.name] = check
-    ordered = [worst[name] for name in twin.blobs if name in worst]
-    return Verification(tuple(ordered), dict(program.folded))
+    return Verification(tuple(worst.values()), dict(program.folded), cause)
 
 
 def random_inputs(net: Net, seed: int) -> dict[str, Any]:  # Any: float64 arrays
@@ -143,43 +158,61 @@ def random_inputs(net: Net, seed: int) -> dict[str, Any]:  # Any: float64 arrays
     }
 
 
-_LABELLED = ("SoftmaxWithLoss", "Accuracy", "InfogainLoss", "MultinomialLogisticLoss", "HingeLoss")
-
-
 def _label_classes(net: Net) -> dict[str, int]:
-    """Input blob -> number of classes, for inputs that are read as labels, also through Splits."""
-    origin = {name: name for name in net.blobs}
+    """Input blob -> number of classes, for inputs that are read as whole numbers, also through Splits."""
+    origin: dict[int, str] = {id(blob): name for name, blob in net.blobs.items()}
     classes: dict[str, int] = {}
     for step in net.steps:
-        layer = step.layer
-        bottoms = [origin[name] for name in net.bottom_names[layer.name]]
-        if layer.type == "Split":
-            origin.update(dict.fromkeys(net.top_names[layer.name], bottoms[0]))
-        elif layer.type in _LABELLED and len(bottoms) > 1:
-            classes[bottoms[1]] = step.bottom[0].shape[1]
-        elif layer.type in ("Embed", "BatchReindex"):
-            size = layer.blobs[0].shape[0] if layer.type == "Embed" else step.bottom[0].shape[0]
-            classes[bottoms[-1]] = size
+        kind, bottoms = step.layer.type, [origin.get(id(blob), "") for blob in step.bottom]
+        if kind in ("Split", "Reshape", "Flatten"):
+            origin.update({id(blob): bottoms[0] for blob in step.top})
+        place, size = _whole_numbers(step, kind)
+        if size and place < len(bottoms):
+            classes[bottoms[place]] = size
     return classes
 
 
-def _compare(net: Net, found: dict[str, NDArray[Any]]) -> list[BlobCheck]:
-    checks = []
-    writers = {}
+def _whole_numbers(step: LayerStep, kind: str) -> tuple[int, int]:
+    """Which bottom is read as whole numbers, and how many there are to choose from; 0 if none is."""
+    layer, shape = step.layer, step.bottom[0].shape if step.bottom else ()
+    param = layer.param
+    axes = {
+        "SoftmaxWithLoss": param.softmax_param.axis,
+        "InfogainLoss": param.infogain_loss_param.axis,
+        "Accuracy": param.accuracy_param.axis,
+    }
+    if kind in axes:
+        return 1, shape[axes[kind]]
+    if kind in ("MultinomialLogisticLoss", "HingeLoss"):
+        return 1, math.prod(shape[1:])
+    if kind == "Embed":
+        return 0, layer.blobs[0].shape[0]
+    if kind == "BatchReindex":
+        return 1, shape[0]
+    if kind in ("Filter", "ContrastiveLoss"):
+        return len(step.bottom) - 1, 2
+    return 0, 0
+
+
+def _compare(net: Net, names: dict[int, str], found: dict[str, NDArray[Any]]) -> list[BlobCheck]:
+    """Every blob that both sides have, in the order in which Caffe writes them last."""
+    writers: dict[str, LayerStep] = {}
     for step in net.steps:
-        for name in net.top_names[step.layer.name]:
-            writers[name] = step.layer
-    for name, blob in net.blobs.items():
+        for blob in step.top:
+            writers.pop(names[id(blob)], None)
+            writers[names[id(blob)]] = step
+    blobs = {names[id(blob)]: blob for step in net.steps for blob in step.top}
+    checks = []
+    for name, step in writers.items():
         if name not in found:
             continue
-        layer, expected, value = writers[name], blob.read(), found[name]
+        layer, expected, value = step.layer, blobs[name].read(), found[name]
         if expected.shape != value.shape and not (expected.size == value.size == 1):
             problem = f"it has shape {list(value.shape)}, Caffe's {list(expected.shape)}"
             checks.append(BlobCheck(name, layer.name, layer.type, np.inf, np.inf, problem))
             continue
-        checks.append(
-            BlobCheck(name, layer.name, layer.type, *_differences(expected, value.reshape(expected.shape)))
-        )
+        off = _differences(expected, value.reshape(expected.shape))
+        checks.append(BlobCheck(name, layer.name, layer.type, *off))
     return checks
 
 

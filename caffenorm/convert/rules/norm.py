@@ -52,6 +52,7 @@ def batch_norm_values(
     if scale is not None:
         weight = scale[0].reshape(-1).copy()
         bias = scale[1].reshape(-1).copy() if len(scale) > 1 else np.zeros_like(weight)
+    momentum = round(1 - float(str(np.float32(fraction))), 9)  # 0.001 for the float32 nearest to 0.999
     cumulative = fraction == 1
     return BatchNormValues(
         mean_sum * reciprocal,
@@ -59,7 +60,7 @@ def batch_norm_values(
         weight,
         bias,
         eps,
-        None if cumulative else 1 - fraction,
+        None if cumulative else momentum,
         round(factor) if cumulative and math.isfinite(factor) else 0,
     )
 
@@ -79,7 +80,7 @@ def batch_norm_constructor(values: BatchNormValues, num_axes: int, *, tracks: bo
     momentum = "None" if values.momentum is None else f"{values.momentum:.7g}"
     listed = arguments(
         str(len(values.mean)),
-        eps=(f"{np.float32(values.eps)}", "1e-05"),
+        eps=(number(values.eps), "1e-05"),
         momentum=(momentum if tracks else str(_TORCH_MOMENTUM), str(_TORCH_MOMENTUM)),
         affine=(str(values.weight is not None), "True"),
         track_running_stats=(str(tracks), "True"),
@@ -212,7 +213,7 @@ def _bounded(layer: Layer, blob: Blob) -> NDArray[Any]:
     if param.HasField("min_value") or param.HasField("max_value"):
         least = param.min_value if param.HasField("min_value") else -np.inf
         most = param.max_value if param.HasField("max_value") else np.inf
-        return np.clip(value, value.dtype.type(least), value.dtype.type(most))
+        value = np.clip(value, value.dtype.type(least), value.dtype.type(most))
     return value
 
 

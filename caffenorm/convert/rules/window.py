@@ -83,7 +83,7 @@ def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, g
         chain.line(f"{y} = {_activated(text, slope)}")
 
 
-@rule("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise")
+@rule("Convolution", "NdConvolution", "DepthwiseConvolution", "ConvolutionDepthwise")
 def convolution(chain: Chain) -> None:
     """Conv1d, 2d or 3d."""
     weight = chain.layer.blobs[0].shape

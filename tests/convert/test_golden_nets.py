@@ -1,0 +1,106 @@
+"""Golden cases as PyTorch modules, in float64: every blob against Caffe's numbers and against our net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import golden
+import numpy as np
+import pytest
+from golden import GoldenCase
+from replay import build, by_step, set_params
+from tolerances import assert_close, assert_golden
+
+from caffenorm import Net
+from caffenorm.convert import describe
+from caffenorm.convert.live import build_module
+from caffenorm.convert.program import converted_types, refused_types
+from caffenorm.errors import ConversionError
+from caffenorm.layer import registered_layers
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+# Cases that are not converted, and a piece of the reason that the error gives.
+NOT_CONVERTED = {
+    "Accuracy/per_class": "accuracy of each class",
+    "Accuracy/per_class_ignore": "accuracy of each class",
+    "Accuracy/per_class_missing": "accuracy of each class",
+    "BatchNorm/eps_0_train": "an eps of 0",
+    "BatchNorm/m1_4d_train": "one value a channel",
+    "BatchNorm/m1_train": "one value a channel",
+    "Convolution/four_d": "along 1 to 3 axes, this has 4",
+    "DummyData/gaussian": "values are random",
+    "DummyData/uniform": "values are random",
+    "Im2col/axis2": "this has 2 axes behind axis 2",
+    "Im2col/one_d": "this has 1 axes behind axis 1",
+    "Im2col/three_d": "this has 3 axes behind axis 1",
+    "InnerProduct/shared_permissive": "shares a parameter with f1.weight",
+}
+# Cases whose numbers a module cannot give.
+LEFT_OUT = {
+    "DummyData/constant_inplace": "in Caffe the constant changes at each forward",
+}
+
+
+def cases() -> list[Path]:
+    found = [path for family in golden.layer_families() for path in golden.paths(family)]
+    return [path for path in found if golden.name(path) not in {**NOT_CONVERTED, **LEFT_OUT}]
+
+
+def loaded(case: GoldenCase) -> Net:
+    """The case's net in float64 with its parameters and the inputs of its last forward."""
+    net = build(case, np.float64, fuse=False)
+    set_params(net, case.under("param"))
+    inputs = by_step(case.under("in"))
+    for name, value in {**inputs[-1], **inputs.get(case.meta.get("forwards", 1) - 1, {})}.items():
+        net.blobs[name].reshape(value.shape)
+        net.blobs[name].data[...] = value
+    net.reshape()
+    return net
+
+
+def draws(net: Net) -> bool:
+    return net.phase == 0 and any(layer.type == "Dropout" for layer in net.layers)
+
+
+@pytest.mark.parametrize("path", cases(), ids=golden.name)
+def test_blobs_are_caffes(path: Path) -> None:
+    case = golden.load(path)
+    net = loaded(case)
+    module = build_module(describe(net), np.float64)
+    inputs = [torch.from_numpy(net.blobs[name].data.copy()) for name in net.inputs]
+
+    found = {name: value.detach().numpy() for name, value in module.blobs(*inputs).items()}
+    net.forward()
+
+    if draws(net):
+        return
+    for name in set(found) & set(net.blobs):
+        ours, theirs = net.blobs[name].data, found[name]
+        assert theirs.shape == ours.shape or theirs.size == ours.size == 1, name
+        assert_close(theirs.reshape(ours.shape), ours, f"{name}, against our net", rtol=1e-5, atol=1e-9)
+    if not case.meta.get("stats_only"):
+        for key, value in case.under("out").items():
+            if key in found:
+                assert_golden(case.meta, f"out/{key}", found[key].reshape(value.shape), value)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_CONVERTED))
+def test_what_cannot_be_converted_is_refused_with_the_layer_and_the_reason(name: str) -> None:
+    net = loaded(golden.load(golden.FOLDER / f"{name}.npz"))
+
+    with pytest.raises(ConversionError, match=NOT_CONVERTED[name]) as caught:
+        describe(net)
+
+    assert "layer" in str(caught.value)
+
+
+def test_every_layer_type_has_a_rule_or_a_reason() -> None:
+    known = converted_types() | set(refused_types())
+
+    missing = set(registered_layers()) - known
+
+    assert not missing
+    assert not converted_types() & set(refused_types())
+    assert all(refused_types().values())
