@@ -24,7 +24,7 @@ cdef extern from "norm_columns.h" nogil:
 
     void merge_moments(double count, double* mean, double* m2, double more, const double* more_mean, const double* more_m2,
                        Py_ssize_t channels)
-    void start_row_sums(const void* x, Py_ssize_t n, row_sums* s)
+    void start_row_sums(const void* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t n, row_sums* s)
     void add_row_sums(const void* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t n, Py_ssize_t channels, row_sums* s)
     moments end_row_sums(const row_sums* s)
     void start_column_sums(const void* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width, Py_ssize_t repeat,

@@ -17,7 +17,7 @@ cdef void tile_moments(const real* x, const View* v, Py_ssize_t tile, Py_ssize_t
         return
     p = block_at(v, tile, first_block(v, segment))
     for i in range(p.channels):
-        start_row_sums(x + p.offset + i * v.inner, p.n, row + i)
+        start_row_sums(x + p.offset + i * v.inner, p.rows, v.stride, p.n, row + i)
     for k in range(first_block(v, segment), first_block(v, segment + 1)):
         p = block_at(v, tile, k)
         add_row_sums(x + p.offset, p.rows, v.stride, p.n, p.channels, row)

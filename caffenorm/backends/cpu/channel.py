@@ -16,6 +16,7 @@ class ByType(dict[np.dtype[Any], Any]):  # Any: float32 or float64; a compiled f
     """The versions of a kernel for float32 and float64."""
 
     def __init__(self, family: str, name: str) -> None:
+        self.family, self.name = family, name
         kernel = getattr(kernels(family), name)
         super().__init__({np.dtype(np.float32): kernel["float"], np.dtype(np.float64): kernel["double"]})
 

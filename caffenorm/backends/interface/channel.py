@@ -10,12 +10,13 @@ Array = Any  # the device's array: NumPy's or CuPy's
 class ChannelOps(Protocol):
     """Ops of the family channel.
 
-    Shape: x, y, dy, dx, a, b are (outer, channels, inner); gamma, beta, out are (channels,), a PReLU's slope and
-    dslope (channels,) or (1,), one for all channels; all of one dtype, float32 or float64, C-contiguous. An `out`
-    of one value takes the sum over all channels.
+    Shape: x, y, dy, dx, a, b are (outer, channels, inner); gamma, beta, out are (channels,), a PReLU's
+    slope and dslope (channels,) or (1,), one for all channels; all of one dtype, float32 or float64,
+    C-contiguous. An `out` of one value takes the sum over all channels.
 
-    Sums add float blocks up in float64, in index order: results are bit-equal for any number of threads and any
-    build of the kernels. Outputs may not overlap inputs except where they are said to be the same array.
+    Sums add float blocks up in float64, in index order: results are bit-equal for any number of threads and
+    any build of the kernels. Outputs may not overlap inputs except where they are said to be the same
+    array.
 
     Raises:
         ShapeError: an array does not fit the others.

@@ -11,16 +11,16 @@ class NormOps(Protocol):
     """Ops of the family norm.
 
     Shape: x, y, x_hat, dy, dx are (outer, channels, inner); mean, var, inv_std, gamma, beta, dgamma, dbeta,
-    dslope are (channels,); all of one dtype, float32 or float64, C-contiguous. Where an argument says float64,
-    it is that always.
+    dslope are (channels,); all of one dtype, float32 or float64, C-contiguous. Where an argument says
+    float64, it is that always.
 
-    `slope` names the activation: None for none, a number for a (leaky) ReLU, an array (channels,) for a PReLU.
-    It gives act(z) = max(z, 0) + slope * min(z, 0); at 0 its derivative is the slope, and that of a NaN is 0, as
-    in Caffe. Missing gamma and beta are ones and zeros. Variances are biased (divided by outer * inner); those
-    of no values are 0, as means are.
+    `slope` names the activation: None for none, a number for a (leaky) ReLU, an array (channels,) for a
+    PReLU. It gives act(z) = max(z, 0) + slope * min(z, 0); at 0 its derivative is the slope, and that of a
+    NaN is 0, as in Caffe. Missing gamma and beta are ones and zeros. Variances are biased (divided by outer
+    * inner); those of no values are 0, as means are.
 
-    Results are bit-equal for any number of threads and any build of the kernels. Outputs may not overlap inputs
-    except where they are said to be the same array.
+    Results are bit-equal for any number of threads and any build of the kernels. Outputs may not overlap
+    inputs except where they are said to be the same array.
 
     Raises:
         ShapeError: an array does not fit the others.
