@@ -326,7 +326,9 @@ def test_update_global_stats_matters_only_with_stored_statistics_in_train(phase,
 @pytest.mark.parametrize("variance", [True, False])
 def test_what_is_disabled_is_neither_used_nor_stored(mean, variance, rng):
     options = f"disable_mean: {str(not mean).lower()} disable_variance: {str(not variance).lower()}"
-    net = net_of(options)
+    net = net_of(options + " moving_average_fraction: 0.5")
+    for blob, value in zip(net.params["op"], (6.0, 8.0, 2.0), strict=True):
+        blob.data[...] = value
     x = rng.normal(1, 2, SHAPE)
     centre = x.mean(AXES) if mean else np.zeros(3)
     square = ((x - centre.reshape(1, -1, 1, 1)) ** 2).mean(AXES) if variance else np.full(3, 1 - EPS)
@@ -335,6 +337,18 @@ def test_what_is_disabled_is_neither_used_nor_stored(mean, variance, rng):
 
     np.testing.assert_allclose(y, normalised(x, centre, square), rtol=1e-9)
     mean_sum, var_sum, factor = (blob.data for blob in net.params["op"])
-    assert factor == 1
-    np.testing.assert_allclose(mean_sum, centre, rtol=1e-10)
-    np.testing.assert_allclose(var_sum, square * 120 / 119 if variance else 0, rtol=1e-10)
+    assert factor == 2
+    np.testing.assert_allclose(mean_sum, 3 + centre if mean else 6, rtol=1e-10)
+    np.testing.assert_allclose(var_sum, 4 + square * 120 / 119 if variance else 8, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("option", "mean", "var"), [("disable_mean", 0, 4), ("disable_variance", 3, 1 - EPS)]
+)
+def test_what_is_disabled_is_not_used_of_what_is_stored(option, mean, var, rng):
+    net = net_of(f"{option}: true", phase=TEST)
+    for blob, value in zip(net.params["op"], (6.0, 8.0, 2.0), strict=True):
+        blob.data[...] = value
+    x = rng.normal(1, 2, SHAPE)
+
+    np.testing.assert_allclose(run(net, x), normalised(x, [mean] * 3, [var] * 3), rtol=1e-9)
