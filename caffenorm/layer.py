@@ -153,6 +153,9 @@ class Layer:
         Raises:
             LayerError: the filler is unknown or does not fit the blob.
         """
+        fresh = not blob.data_memory.allocated_bytes
+        if fresh and filler.type == "constant" and filler.value == 0:
+            return  # what nobody wrote reads as zeros, and takes no memory
         fill(blob.data, filler, self.rng)
 
     def scratch(
