@@ -74,7 +74,7 @@ LOCAL Py_ssize_t plane_size(const struct windows *w) { return w->size[0] * w->si
 typedef __typeof__((*(NAME(bits) *)0)[0]) NAME(whole);
 #define whole NAME(whole)
 
-/* Bytes of work space for one row of the output: a row of values with its pads, and two numbers for each of its columns. */
+/* Bytes of work space for one row of the output: rows of values with their pads, and of numbers for each column. */
 static Py_ssize_t NAME(pooling_bytes)(const struct windows *w)
 {
     return (3 * (padded_width(w) + w->out[2]) * (Py_ssize_t)sizeof(real) + 63) / 64 * 64;
@@ -135,6 +135,24 @@ INLINE void NAME(across_max)(Py_ssize_t out, Py_ssize_t kernel, const Py_ssize_t
                 y[i] = row[i * stride + j] > y[i] ? row[i * stride + j] : y[i];
 }
 
+/* The place in the plane of each window's largest value, from its row in the window and its column; -1 for none. */
+static void NAME(places)(const struct windows *w, struct span depth, struct span height, const whole *rank,
+                         const whole *column, int32_t *index)
+{
+    const int32_t out = (int32_t)w->out[2], width = (int32_t)w->size[2], stride = (int32_t)w->stride[2];
+    const int32_t rows = (int32_t)(height.end - height.begin), plane = (int32_t)w->size[1];
+    const int32_t start = (int32_t)((depth.begin * plane + height.begin) * width - w->pad[2]);
+    for (int32_t i = 0; i < out; i++) {
+        const int32_t at = start + (int32_t)rank[i] * width + i * stride + (int32_t)column[i];
+        index[i] = rank[i] < 0 ? -1 : at;
+    }
+    if (depth.end - depth.begin <= 1 || rows == plane)
+        return;
+    for (int32_t i = 0; i < out; i++) /* rows of deeper planes lie further apart */
+        if (rank[i] >= rows)
+            index[i] += (int32_t)rank[i] / rows * (plane - rows) * width;
+}
+
 /* Rows `first` to `last` of a plane's output, counted through all depths. `index` may be NULL. */
 static void NAME(max_pool)(const struct windows *w, const real *x, real *y, int32_t *index, Py_ssize_t first,
                            Py_ssize_t last, unsigned char *work)
@@ -152,15 +170,8 @@ static void NAME(max_pool)(const struct windows *w, const real *x, real *y, int3
             NAME(across_max)(out, kernel, 2, row, rank, y + r * out, best_rank, best_column);
         else
             NAME(across_max)(out, kernel, stride, row, rank, y + r * out, best_rank, best_column);
-        if (!index)
-            continue;
-        for (Py_ssize_t i = 0; i < out; i++) {
-            const Py_ssize_t number = best_rank[i], rows = height.end - height.begin, column = best_column[i];
-            const Py_ssize_t d = number < 0 ? 0 : depth.begin + number / rows;
-            const Py_ssize_t h = number < 0 ? 0 : height.begin + number % rows;
-            const Py_ssize_t at = (d * w->size[1] + h) * w->size[2] + i * stride + column - w->pad[2];
-            index[r * out + i] = number < 0 ? -1 : (int32_t)at;
-        }
+        if (index)
+            NAME(places)(w, depth, height, best_rank, best_column, index + r * out);
     }
 }
 
@@ -200,17 +211,26 @@ INLINE void NAME(across_sum)(Py_ssize_t out, Py_ssize_t kernel, const Py_ssize_t
             y[i] += row[i * stride + j];
 }
 
+/* How many positions each window has along a row. */
+static void NAME(row_positions)(const struct windows *w, real *count)
+{
+    for (Py_ssize_t i = 0; i < w->out[2]; i++)
+        count[i] = (real)positions(w, 2, i);
+}
+
 /* Rows `first` to `last` of a plane's output. */
 static void NAME(average_pool)(const struct windows *w, const real *x, real *y, Py_ssize_t first, Py_ssize_t last,
                                unsigned char *work)
 {
     const Py_ssize_t out = w->out[2], stride = w->stride[2], kernel = w->kernel[2], width = padded_width(w);
     const Py_ssize_t size = w->size[2];
-    real *row = (real *)work;
-    for (Py_ssize_t r = first; r < last; r++, y += out) {
-        const Py_ssize_t d = r / w->out[1], h = r % w->out[1], rows = positions(w, 0, d) * positions(w, 1, h);
+    real *row = (real *)work, *count = row + width;
+    NAME(row_positions)(w, count);
+    for (Py_ssize_t r = first; r < last; r++) {
+        const Py_ssize_t d = r / w->out[1], h = r % w->out[1];
+        const real rows = (real)(positions(w, 0, d) * positions(w, 1, h));
         const struct span depth = span_of(w, 0, d), height = span_of(w, 1, h);
-        real *to = y + first * out;
+        real *to = y + r * out;
         if (out == 1 && w->pad[2] == 0 && kernel >= size) { /* whole rows, which are neighbours in memory */
             real sum = 0;
             for (Py_ssize_t i = depth.begin; i < depth.end; i++)
@@ -232,32 +252,39 @@ static void NAME(average_pool)(const struct windows *w, const real *x, real *y, 
             else
                 NAME(across_sum)(out, kernel, stride, row, to);
         }
-        for (Py_ssize_t i = 0; i < out; i++) {
-            const Py_ssize_t count = rows * positions(w, 2, i);
-            to[i] = count > 0 ? to[i] / (real)count : 0;
-        }
+        for (Py_ssize_t i = 0; i < out; i++)
+            to[i] = rows * count[i] > 0 ? to[i] / (rows * count[i]) : 0;
     }
+}
+
+INLINE void NAME(spread)(Py_ssize_t out, Py_ssize_t kernel, const Py_ssize_t stride, const real *share, real *row)
+{
+    for (Py_ssize_t j = 0; j < kernel; j++)
+        for (Py_ssize_t i = 0; i < out; i++)
+            row[i * stride + j] += share[i];
 }
 
 /* dx of one plane. */
 static void NAME(average_pool_backward)(const struct windows *w, const real *dy, real *dx, unsigned char *work)
 {
     const Py_ssize_t out = w->out[2], stride = w->stride[2], kernel = w->kernel[2], width = padded_width(w);
-    const Py_ssize_t size = w->size[2], count = plane_size(w);
-    real *row = (real *)work;
-    for (Py_ssize_t i = 0; i < count; i++)
+    const Py_ssize_t size = w->size[2], values = plane_size(w);
+    real *row = (real *)work, *count = row + width, *share = count + out;
+    NAME(row_positions)(w, count);
+    for (Py_ssize_t i = 0; i < values; i++)
         dx[i] = 0;
     for (Py_ssize_t r = 0; r < w->out[0] * w->out[1]; r++, dy += out) {
-        const Py_ssize_t d = r / w->out[1], h = r % w->out[1], rows = positions(w, 0, d) * positions(w, 1, h);
+        const Py_ssize_t d = r / w->out[1], h = r % w->out[1];
+        const real rows = (real)(positions(w, 0, d) * positions(w, 1, h));
         const struct span depth = span_of(w, 0, d), height = span_of(w, 1, h);
         for (Py_ssize_t i = 0; i < width; i++)
             row[i] = 0;
-        for (Py_ssize_t i = 0; i < out; i++) {
-            const Py_ssize_t n = rows * positions(w, 2, i);
-            const real share = n > 0 ? dy[i] / (real)n : 0;
-            for (Py_ssize_t j = 0; j < kernel; j++)
-                row[i * stride + j] += share;
-        }
+        for (Py_ssize_t i = 0; i < out; i++)
+            share[i] = rows * count[i] > 0 ? dy[i] / (rows * count[i]) : 0;
+        if (stride == 1)
+            NAME(spread)(out, kernel, 1, share, row);
+        else
+            NAME(spread)(out, kernel, stride, share, row);
         for (Py_ssize_t i = depth.begin; i < depth.end; i++)
             for (Py_ssize_t j = height.begin; j < height.end; j++) {
                 real *to = dx + (i * w->size[1] + j) * size;

@@ -71,7 +71,7 @@ static void NAME(add_stretch)(const struct products *c, const real *right, const
     const struct product *p = c->product;
     struct segment s[STRETCH];
     Py_ssize_t row_offset[LEFT_ROWS];
-    const Py_ssize_t n = cut(c, p, first, count, NATIVE, s), width = ceil_div(count, NATIVE) * NATIVE;
+    const Py_ssize_t n = cut(c, p, first, count, NATIVE, s), width = (ceil_div(count, NATIVE) | 1) * NATIVE;
     const real *a = dy + row * c->out_row + s[0].to, *b = right + p->offset[k] + s[0].from;
     Py_ssize_t a_row = c->out_row, b_row = depth > 1 ? p->offset[k + 1] - p->offset[k] : 0;
 
@@ -81,7 +81,7 @@ static void NAME(add_stretch)(const struct products *c, const real *right, const
         b_row = width;
     }
     if (!goes_in_one(p, s, n)) {
-        real *packed = work + (RIGHT_ROWS * STRETCH + NATIVE);
+        real *packed = work + RIGHT_ROWS * (STRETCH + NATIVE);
         for (Py_ssize_t r = 0; r < rows; r++)
             row_offset[r] = (row + r) * c->out_row;
         for (Py_ssize_t i = 0; i < n; i++)
@@ -96,7 +96,7 @@ static void NAME(add_stretch)(const struct products *c, const real *right, const
 /* Bytes of work space for `left_gradient`: the copy of a chunk of images, then each thread's. */
 static Py_ssize_t NAME(stretch_bytes)(void)
 {
-    return aligned_size(((RIGHT_ROWS + LEFT_ROWS) * STRETCH + 2 * NATIVE) * (Py_ssize_t)sizeof(real));
+    return aligned_size((RIGHT_ROWS + LEFT_ROWS) * (STRETCH + NATIVE) * (Py_ssize_t)sizeof(real));
 }
 static Py_ssize_t NAME(gradient_bytes)(const struct products *c, int threads)
 {
