@@ -23,7 +23,7 @@ class Scale(Layer):
         The gradient of a learned gamma adds up, as all parameters' do, but it REPLACES what is there where
         gamma has as many values as x, and where nothing stands in front of `axis` and gamma has more than one
         value: so always for a batch of one with axis 1. That spoils iter_size and gammas shared by name. We
-            do the same.
+        do the same.
         Where nobody asks for x's gradient, Caffe leaves dy * x there, its work space; we do the same.
         Here x is kept for the backward pass only where a layer works in place over it and gamma's gradient is
         wanted.
@@ -53,6 +53,10 @@ class Scale(Layer):
         outer, channels, _ = self._view
         self._leaves_products = len(bottom) == 1 and channels != bottom[0].count
         self._replaces = channels == bottom[0].count or (outer == 1 and channels > 1)
+        self._in_one_pass = channels <= bottom[0].count // 4  # the ones take little memory beside the bottom
+        if self._in_one_pass:
+            self._ones = self.scratch("ones", (channels,))
+            self._ones[...] = 1
         if self._has_beta:
             fit_view(bottom[0].shape, self._axis, self.blobs[-1].shape, "beta")
         top[0].reshape(bottom[0].shape)
@@ -77,20 +81,41 @@ class Scale(Layer):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         ops, view = self.ops, self._view
         dy = self.read_diff(top[0]).reshape(view)
-        if self._has_beta and self.param_propagate_down[-1]:
-            ops.channel_sum(dy, self.update_diff(self.blobs[-1]).reshape(-1), True)
-        if len(bottom) == 2:
-            if propagate_down[1]:
-                ops.channel_dot(dy, self._x(bottom), self.write_diff(bottom[1]).reshape(-1), False)
-        elif self.param_propagate_down[0]:
-            ops.channel_dot(
-                dy, self._x(bottom), self.update_diff(self.blobs[0]).reshape(-1), not self._replaces
-            )
-        if propagate_down[0]:
-            gamma = self.read(self._gamma(bottom)).reshape(-1)
-            ops.scale_backward_input(dy, gamma, self.write_diff(bottom[0]).reshape(view))
-        elif self._leaves_products and self.param_propagate_down[0] and top[0] is not bottom[0]:
+        dgamma = self._gamma_gradient(propagate_down, bottom)
+        wants_beta = self._has_beta and self.param_propagate_down[-1]
+        dbeta = self.update_diff(self.blobs[-1]).reshape(-1) if wants_beta else None
+        gamma = self.read(self._gamma(bottom)).reshape(-1)
+        dx = self.write_diff(bottom[0]).reshape(view) if propagate_down[0] else None
+        if dgamma is not None and self._in_one_pass:
+            ones = self._ones  # these are the gradients of a normalisation by a standard deviation of 1
+            ops.batch_norm_backward(
+                self._x(bottom), dy, dx, ones, ones, gamma=gamma, dgamma=dgamma, dbeta=dbeta,
+                use_global_stats=True, x_is_hat=True,
+            )  # fmt: skip
+        else:
+            if dbeta is not None:
+                ops.channel_sum(dy, dbeta, True)
+            if dgamma is not None:
+                ops.channel_dot(dy, self._x(bottom), dgamma, True)
+            if dx is not None:
+                ops.scale_backward_input(dy, gamma, dx)
+        if dx is None and dgamma is not None and self._leaves_products and top[0] is not bottom[0]:
             ops.xp.multiply(dy, self._x(bottom), out=self.write_diff(bottom[0]).reshape(view))
+
+    def _gamma_gradient(self, propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> Array | None:
+        """Where gamma's gradient is added to: cleared where it replaces what is there, None if not wanted."""
+        if len(bottom) == 2:
+            if not propagate_down[1]:
+                return None
+            dgamma = self.write_diff(bottom[1]).reshape(-1)
+            dgamma[...] = 0
+            return dgamma
+        if not self.param_propagate_down[0]:
+            return None
+        dgamma = self.update_diff(self.blobs[0]).reshape(-1)
+        if self._replaces:
+            dgamma[...] = 0
+        return dgamma
 
     def _x(self, bottom: Sequence[Blob]) -> Array:
         """The bottom's values as forward found them."""
