@@ -64,7 +64,8 @@ class SyncBatchNorm(BatchNorm):
             super().forward(bottom, top)
         else:
             self._join(None)
-            self.remember()
+            if self._group_count:
+                self.remember()
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not bottom[0].count and self.batch_statistics and propagate_down[0]:
@@ -85,10 +86,10 @@ class SyncBatchNorm(BatchNorm):
         sums[channels] = count
         total = self.collective(sums)
         self._group_count = float(total[channels])
-        group_mean = total[:channels] / self._group_count
+        group_mean = total[:channels] / max(1.0, self._group_count)
         deviation += count * (mean - group_mean) ** 2
         self.mean[...] = group_mean
-        self.var[...] = self.collective(deviation.copy()) / self._group_count
+        self.var[...] = self.collective(deviation.copy()) / max(1.0, self._group_count)
         self.ops.inverse_std(self.var, self.inv_std, self.eps)
         self.set_values_a_channel(self._group_count)
 

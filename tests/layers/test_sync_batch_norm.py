@@ -97,6 +97,12 @@ def test_a_large_mean_does_not_spoil_the_common_variance(rng):
     np.testing.assert_allclose(nets[0].params["op"][1].data, x.var((0, 2), ddof=1), rtol=1e-8)
 
 
+def test_a_group_without_values_leaves_the_statistics_alone():
+    net = one_layer(body("SyncBatchNorm"), (0, 3, 4))
+    run(net, np.ones((0, 3, 4)))
+    assert not any(blob.data.any() for blob in net.params["op"])
+
+
 def test_calls_the_collective_twice_forward_and_once_backward(rng):
     net = one_layer(body("SyncBatchNorm"), SHAPE)
     group = net.layer_dict["op"].collective = Group(1)
