@@ -69,6 +69,8 @@ def batch_norm_to_torch(
     blobs = _arrays(batch_norm, "BatchNorm", (_STATISTICS,))
     factors = None if scale is None else _arrays(scale, "Scale", (1, 2))
     channels = blobs[0].size
+    if blobs[2].size != 1:
+        raise ShapeError(f"the factor is one value, found {blobs[2].size}")
     for values in [blobs[1], *(factors or [])]:
         if values.size != channels:
             raise ShapeError(f"the mean has {channels} channels, and a blob beside it {values.size}")
@@ -97,7 +99,9 @@ def batch_norm_from_torch(
         top: what both write, the Scale in place; `name` if not given.
 
     Returns:
-        One or two `LayerParameter`s. The factor is 1, or `num_batches_tracked` where momentum is None.
+        One or two `LayerParameter`s. The factor is 1, and all values keep their bits. Where momentum is None
+        it is `num_batches_tracked`, the number of batches that Caffe's sums stand for, and the statistics
+        come back within 3 units in the last place (bit for bit if that is a power of two).
 
     Raises:
         ConversionError: the module is no batch norm, or keeps no running statistics.

@@ -48,7 +48,7 @@ def _comes_out(value: NDArray[Any], expected: NDArray[Any], found: NDArray[Any])
     if expected.shape != found.shape:
         return bool(np.allclose(value, found, rtol=1e-6))
     left, off = np.abs(value - found).max(initial=0.0), np.abs(expected - found).max(initial=0.0)
-    return bool(left <= _EXPLAINS * off)
+    return bool(np.isfinite(off) and left <= _EXPLAINS * off)
 
 
 def _flipped(inputs: Values) -> Values:

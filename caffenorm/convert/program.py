@@ -112,7 +112,7 @@ class Program:
         }
 
 
-_LONGEST_JOINED = 88
+_LONGEST_JOINED = 92
 
 Rule = Callable[["Chain"], None]
 Fits = Callable[[Sequence[LayerStep]], bool]

@@ -81,10 +81,9 @@ def wrapped(statement: str, width: int) -> list[str]:
         return [statement]
     if statement.endswith(")"):
         opening = _opening_of_last(statement)
-        parts = [f"{part}," for part in _split(statement[opening + 1 : -1], ", ")]
-        inner = " ".join(parts)[:-1]
-        body = [inner] if len(inner) + 4 <= width else parts
-        if statement[:opening].strip() and len(parts) > 1:
+        inner = statement[opening + 1 : -1]
+        body = [inner] if len(inner) + 4 <= width else [f"{part}," for part in _split(inner, ", ")]
+        if re.search(r"\w$", statement[:opening]):
             return [statement[: opening + 1], *(f"    {part}" for part in body), ")"]
     start, joint, value = statement.partition(" = ")
     if not joint:

@@ -148,13 +148,13 @@ def divisor_of(normalization, counted, full, batch):
 
 
 def softmax_with_loss(scores, labels, axis=1, ignore_label=None, normalization="VALID"):
-    """Cross entropy with Caffe's normalisations; the loss of an example is at most 87.3365."""
+    """Cross entropy with Caffe's normalisations; a term is at most 87.3365, its gradient is not cut."""
     rows = F.log_softmax(scores, axis).movedim(axis, -1).reshape(-1, scores.shape[axis])
     labels = labels.flatten().long()
     valid = torch.ones_like(labels, dtype=torch.bool) if ignore_label is None else labels != ignore_label
     picked = rows.gather(1, labels.where(valid, 0)[:, None])[:, 0]
     floor = math.log(1.1754943508222875e-38)
-    picked = picked + (picked.clamp_min(floor) - picked).detach()
+    picked = picked.clamp_min(floor).detach() + (picked - picked.detach())
     batch = math.prod(scores.shape[:axis])
     return -(picked * valid).sum() / divisor_of(normalization, valid.sum(), labels.numel(), batch)
 
@@ -162,7 +162,7 @@ def softmax_with_loss(scores, labels, axis=1, ignore_label=None, normalization="
 def infogain_loss(scores, labels, gains, axis=1, ignore_label=None, normalization="VALID"):
     """Cross entropy with a gain for every pair of true and predicted class."""
     rows = F.log_softmax(scores, axis).movedim(axis, -1).reshape(-1, scores.shape[axis])
-    rows = rows + (rows.clamp_min(math.log(1e-20)) - rows).detach()
+    rows = rows.clamp_min(math.log(1e-20)).detach() + (rows - rows.detach())
     labels = labels.flatten().long()
     valid = torch.ones_like(labels, dtype=torch.bool) if ignore_label is None else labels != ignore_label
     gains = gains.reshape(rows.shape[1], -1)[labels.where(valid, 0)] * valid[:, None]
@@ -173,7 +173,8 @@ def infogain_loss(scores, labels, gains, axis=1, ignore_label=None, normalizatio
 def multinomial_logistic_loss(probabilities, labels):
     """Cross entropy of probabilities, which are raised to 1e-20."""
     picked = probabilities.flatten(1).gather(1, labels.long().reshape(-1, 1))
-    return -(picked + (picked.clamp_min(1e-20) - picked).detach()).log().sum() / len(picked)
+    raised = picked.clamp_min(1e-20).detach()
+    return -(raised.log() + (picked - picked.detach()) / raised).sum() / len(picked)
 
 
 def hinge_loss(scores, labels, squared=False):
@@ -193,7 +194,7 @@ def contrastive_loss(a, b, similar, margin=1, legacy=False):
 
 def sigmoid_cross_entropy(x, target, ignore_label=None, normalization="BATCH_SIZE"):
     """Many yes-or-no predictions, with Caffe's normalisations."""
-    target = target.reshape(x.shape)
+    target = target.reshape(x.shape).detach()
     valid = torch.ones_like(x) if ignore_label is None else (target.trunc() != ignore_label).to(x.dtype)
     losses = F.binary_cross_entropy_with_logits(x, target, reduction="none") * valid
     return losses.sum() / divisor_of(normalization, valid.sum(), x.numel(), len(x))

