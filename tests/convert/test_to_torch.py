@@ -275,6 +275,23 @@ def test_all_layers_that_cannot_be_converted_are_listed_at_once() -> None:
     assert '"second"' in str(caught.value)
 
 
+def test_the_module_takes_other_batches_than_the_net_had() -> None:
+    text = (
+        conv("c", "data", "c")
+        + one("Reshape", "c", "r", "reshape_param { shape { dim: 0 dim: -1 dim: 9 } }")
+        + one("Softmax", "r", "s", "softmax_param { axis: 2 }")
+        + one("InnerProduct", "s", "y", "inner_product_param { num_output: 4 }")
+    )
+    net = net_of(text)
+    x = np.random.default_rng(1).standard_normal((5, 3, 6, 6))
+
+    found = to_torch(net)(torch.from_numpy(x))
+
+    net.blobs["data"].reshape(x.shape)
+    net.forward(data=x)
+    np.testing.assert_allclose(found.detach().numpy(), net.blobs["y"].data, rtol=1e-9)
+
+
 # --- the text ---
 
 
