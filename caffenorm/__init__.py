@@ -1,6 +1,7 @@
 """caffenorm: Caffe networks, run, trained, checked and converted from Python.
 
-`import caffenorm as caffe` gives old pycaffe code what it expects: `Net`, `TRAIN`, `TEST`, `set_mode_cpu` and so on.
+`import caffenorm as caffe` gives old pycaffe code what it expects: `Net`, `TRAIN`, `TEST`, `set_mode_cpu` and
+so on.
 """
 
 from caffenorm import functional as functional
