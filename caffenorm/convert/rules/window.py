@@ -8,7 +8,11 @@ from caffenorm import schema
 from caffenorm.blob import Blob
 from caffenorm.convert.program import Chain, Param, arguments, number, numbers, rule
 from caffenorm.layer import canonical_axis
-from caffenorm.layers._window import Windows, read_convolution, read_pooling
+from caffenorm.layers._convolution import ConvolutionBase
+from caffenorm.layers._window import Windows
+from caffenorm.layers.im2col import Im2col
+from caffenorm.layers.inner_product import InnerProduct
+from caffenorm.layers.pooling import Pooling
 
 _POOL = schema.PoolingParameter
 
@@ -21,12 +25,13 @@ def _convolution_windows(chain: Chain, blob: Blob, axis: int) -> Windows:
     size = blob.shape[axis + 1 :]
     if not 1 <= len(size) <= 3:
         raise chain.fail(f"PyTorch convolves along 1 to 3 axes, this has {len(size)}")
-    windows = read_convolution(chain.layer.param.convolution_param, len(size))
-    if windows.same:
+    layer = chain.layer
+    assert isinstance(layer, ConvolutionBase | Im2col)
+    if layer.param.convolution_param.tf_pad == schema.ConvolutionParameter.SAME:
         chain.note(
             "its pads follow from the size of the input, and are those of the size that the net has now"
         )
-    return windows.for_size(size)
+    return layer.windows
 
 
 def _padded(x: str, windows: Windows) -> tuple[str, Windows]:
@@ -74,13 +79,13 @@ def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, g
         for key, blob in zip(("weight", "bias"), layer.blobs, strict=False)
     }
     module = chain.submodule(f"nn.{name}{len(windows.kernel)}d({listed})", state)
-    slope = float(param.negative_slope) if param.relu else None
+    assert isinstance(layer, ConvolutionBase)
     for x, y in zip(inputs, chain.outputs(), strict=True):
         if axis > 1:
             text = f"{module}({x}.flatten(0, {axis - 1})).unflatten(0, {x}.shape[:{axis}])"
         else:
             text = f"{module}({x})"
-        chain.line(f"{y} = {_activated(text, slope)}")
+        chain.line(f"{y} = {_activated(text, layer.slope)}")
 
 
 @rule("Convolution", "NdConvolution", "DepthwiseConvolution", "ConvolutionDepthwise")
@@ -126,10 +131,10 @@ def im2col(chain: Chain) -> None:
 def inner_product(chain: Chain) -> None:
     """Linear; a weight that Caffe shares the other way round (tied autoencoders) is used transposed."""
     layer, bottom = chain.layer, chain.bottom[0]
-    param = layer.param.inner_product_param
-    axis = canonical_axis(param.axis, bottom.num_axes)
+    assert isinstance(layer, InnerProduct)
+    axis = canonical_axis(layer.param.inner_product_param.axis, bottom.num_axes)
     weights = layer.blobs[0].read()
-    weight = Param(layer.blobs[0], (weights.T if param.transpose else weights).copy(), bool(param.transpose))
+    weight = Param(layer.blobs[0], (weights.T if layer.transpose else weights).copy(), layer.transpose)
     bias = Param(layer.blobs[1], layer.blobs[1].read().copy()) if len(layer.blobs) > 1 else None
     x = chain.x
     if axis == 0:
@@ -151,7 +156,7 @@ def inner_product(chain: Chain) -> None:
         )
         module = chain.submodule(constructor, {"weight": weight} | ({} if bias is None else {"bias": bias}))
         text = f"{module}({x})"
-    chain.set(_activated(text, float(param.negative_slope) if param.relu else None))
+    chain.set(_activated(text, layer.slope))
 
 
 # --- pooling ---
@@ -168,14 +173,10 @@ def pooling(chain: Chain) -> None:
         name = "max" if takes_max else "avg"
         chain.set(f"F.adaptive_{name}_pool{len(size)}d({chain.x}, 1)")
         return
-    if param.global_pooling:
-        ones = (1,) * len(size)
-        windows = Windows(size, ones, (0,) * len(size), (0,) * len(size), ones)
-    else:
-        windows = read_pooling(param, len(size))
-    up = param.round_mode == _POOL.CEIL and param.ceil_mode
-    counts_pads = param.avg_include_pad and param.pool != _POOL.AVE_EXC_PAD
-    text = _pooling_call(chain, windows, bool(up), takes_max, bool(counts_pads))
+    layer = chain.layer
+    assert isinstance(layer, Pooling)
+    windows = layer.windows
+    text = _pooling_call(chain, windows, layer.rounds_up, takes_max, layer.counts_pads)
     if not with_mask:
         chain.set(text)
         return
