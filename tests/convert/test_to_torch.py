@@ -248,6 +248,16 @@ def test_training_nets_end_in_their_loss(kind: str, more: str) -> None:
     assert any("loss_weight 2" in note for note in module.notes) == ("loss_weight" in more)
 
 
+@pytest.mark.parametrize(("pad", "notes"), [("", 0), ("tf_pad: SAME", 1), ("tf_pad: VALID", 0)])
+def test_pads_that_follow_the_size_are_noted(pad: str, notes: int) -> None:
+    net = net_of(conv("c", "data", "c", "", f"num_output: 2 kernel_size: 3 stride: 2 {pad}"))
+
+    module = to_torch(net)
+
+    assert module.verification.ok
+    assert len(module.notes) == notes
+
+
 def test_a_loss_without_a_top_is_returned() -> None:
     text = (
         'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }\n'

@@ -27,7 +27,8 @@ def _convolution_windows(chain: Chain, blob: Blob, axis: int) -> Windows:
         raise chain.fail(f"PyTorch convolves along 1 to 3 axes, this has {len(size)}")
     layer = chain.layer
     assert isinstance(layer, ConvolutionBase | Im2col)
-    if layer.param.convolution_param.tf_pad == schema.ConvolutionParameter.SAME:
+    param = layer.param.convolution_param
+    if param.HasField("tf_pad") and param.tf_pad == schema.ConvolutionParameter.SAME:
         chain.note(
             "its pads follow from the size of the input, and are those of the size that the net has now"
         )
