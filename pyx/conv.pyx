@@ -5,7 +5,7 @@
 # add_gradient    dw += the gradient of w: products along rows
 # multiply        out = a b, with either transposed
 #
-# See tiles.h for the inner loops and their speed, gather.h for how the input is read, products.h and row_products.h for
+# See tiles.h for the inner loops and their speed, gather.h for how the input is read, products.h, gradient.h and row_products.h for
 # blocks and threads. Sums are in the arrays' own type, in an order that does not depend on the number of threads.
 
 from cython.parallel cimport prange
@@ -45,10 +45,12 @@ cdef extern from "products.h" nogil:
         const products* c, const void* left, const void* x, void* y, const void* bias, const void* more,
         Py_ssize_t more_stride, bint has_slope, double slope, int threads, unsigned char* work)
 
-cdef extern from "row_products.h" nogil:
+cdef extern from "gradient.h" nogil:
     Py_ssize_t gradient_bytes(const void* x, const products* c, int threads)
     void left_gradient(
         const products* c, const void* x, const void* dy, void* dw, int threads, unsigned char* work)
+
+cdef extern from "row_products.h" nogil:
     void dot_rows(
         const void* a, Py_ssize_t rows, const void* b, Py_ssize_t columns, Py_ssize_t depth, void* out, bint accumulate,
         const void* bias, bint has_slope, double slope, int threads)
@@ -118,13 +120,18 @@ cdef class Plan:
         return threads_for(self.work // MULTIPLIES + self.x_count, threads)
 
     def work_bytes(self, itemsize, int threads):
-        """Bytes of work space that `convolve` and `add_gradient` need."""
+        """Bytes of work space that `convolve` needs."""
         cdef int n = self.threads(threads)
         cdef const float* single = NULL
         cdef const double* double_ = NULL
-        if itemsize == 4:
-            return max(products_bytes(single, &self.c, n), gradient_bytes(single, &self.c, n))
-        return max(products_bytes(double_, &self.c, n), gradient_bytes(double_, &self.c, n))
+        return products_bytes(single, &self.c, n) if itemsize == 4 else products_bytes(double_, &self.c, n)
+
+    def gradient_work_bytes(self, itemsize, int threads):
+        """Bytes of work space that `add_gradient` needs."""
+        cdef int n = self.threads(threads)
+        cdef const float* single = NULL
+        cdef const double* double_ = NULL
+        return gradient_bytes(single, &self.c, n) if itemsize == 4 else gradient_bytes(double_, &self.c, n)
 
 
 def pack(Plan plan, const real[::1] weights not None, real[::1] packed not None, int threads):
@@ -161,7 +168,7 @@ def convolve(
     check(x.shape[0], plan.x_count, "x")
     check(packed.shape[0], plan.packed_count, "packed")
     check(y.shape[0], plan.y_count, "y")
-    check_work(plan, work, sizeof(real), n)
+    check_work(work.shape[0], plan.work_bytes(sizeof(real), n))
     if bias is not None:
         check(bias.shape[0], plan.c.groups * plan.c.rows, "bias")
     if more is not None:
@@ -192,7 +199,7 @@ def add_gradient(
     check(dy.shape[0], plan.y_count, "dy")
     check(dw.shape[0], plan.weight_count, "dw")
     check(plan.c.count, 1, "products of the plan")
-    check_work(plan, work, sizeof(real), n)
+    check_work(work.shape[0], plan.gradient_work_bytes(sizeof(real), n))
     if plan.y_count == 0:
         return
     with nogil:
@@ -230,8 +237,7 @@ def multiply(
     check(b.shape[transpose_b], depth, "rows of the right matrix")
     check(out.shape[0], rows, "rows of the result")
     check(out.shape[1], columns, "columns of the result")
-    if work.shape[0] < matrix_work_bytes(rows, columns, depth, sizeof(real), n):
-        raise ValueError(f"work space of {work.shape[0]} bytes is too small")
+    check_work(work.shape[0], matrix_work_bytes(rows, columns, depth, sizeof(real), n))
     if bias is not None:
         check(bias.shape[0], columns, "bias")
     if rows == 0 or columns == 0:
@@ -305,7 +311,7 @@ cdef int check(Py_ssize_t found, Py_ssize_t expected, str what) except -1:
     return 0
 
 
-cdef int check_work(Plan plan, const unsigned char[::1] work, Py_ssize_t itemsize, int threads) except -1:
-    if work.shape[0] < plan.work_bytes(itemsize, threads):
-        raise ValueError(f"work space of {work.shape[0]} bytes, {plan.work_bytes(itemsize, threads)} are needed")
+cdef int check_work(Py_ssize_t found, Py_ssize_t needed) except -1:
+    if found < needed:
+        raise ValueError(f"work space of {found} bytes, {needed} are needed")
     return 0

@@ -243,39 +243,37 @@ static void NAME(line)(const real *a, const real *right, const Py_ssize_t *offse
     }
 }
 
-/* sums[r * DOT_COLUMNS + c] of rows that may be fewer than the tile has: the last ones then stand for those
-   beyond. */
-INLINE void NAME(dots_of)(const int rows, const real *a, Py_ssize_t a_stride, Py_ssize_t a_rows, const real *b,
-                          Py_ssize_t b_stride, Py_ssize_t b_rows, Py_ssize_t length, real *sums)
+/* sums[r * DOT_COLUMNS + c] = sum of a[r][i] * b[c][i]. There may be fewer rows than the tile has: the last ones then stand
+   for those beyond. */
+INLINE void NAME(dots_of)(const int rows, const real *a, Py_ssize_t a_rows, const real *b, Py_ssize_t b_rows,
+                          Py_ssize_t row, Py_ssize_t length, real *sums)
 {
     const int vecs = DOT_COLUMNS;
-    native sum[DOT_ROWS][DOT_COLUMNS];
+    native sum[DOT_ROWS][DOT_COLUMNS], l[DOT_ROWS], one;
     const real *left[DOT_ROWS], *right[DOT_COLUMNS];
-    const Py_ssize_t whole = length / NATIVE * NATIVE;
+    const Py_ssize_t rest = length % NATIVE, whole = length - rest;
 
     EACH_ROW
-        left[r] = a + (r < a_rows ? r : a_rows - 1) * a_stride;
+        left[r] = a + (r < a_rows ? r : a_rows - 1) * row;
     EACH_VEC
-        right[v] = b + (v < b_rows ? v : b_rows - 1) * b_stride;
+        right[v] = b + (v < b_rows ? v : b_rows - 1) * row;
     EACH_ROW
         EACH_VEC
             sum[r][v] = all(0);
     for (Py_ssize_t i = 0; i < whole; i += NATIVE) {
-        native l[DOT_ROWS];
         EACH_ROW
             l[r] = load(left[r] + i);
         EACH_VEC {
-            native one = load(right[v] + i);
+            one = load(right[v] + i);
             EACH_ROW
                 sum[r][v] = muladd(l[r], one, sum[r][v]);
         }
     }
-    if (whole < length) {
-        native l[DOT_ROWS];
+    if (rest) {
         EACH_ROW
-            l[r] = load_some(left[r] + whole, length - whole, all(0));
+            l[r] = load_some(left[r] + whole, rest, all(0));
         EACH_VEC {
-            native one = load_some(right[v] + whole, length - whole, all(0));
+            one = load_some(right[v] + whole, rest, all(0));
             EACH_ROW
                 sum[r][v] = muladd(l[r], one, sum[r][v]);
         }
@@ -285,13 +283,13 @@ INLINE void NAME(dots_of)(const int rows, const real *a, Py_ssize_t a_stride, Py
             sums[r * DOT_COLUMNS + v] = NAME(total)(sum[r][v]);
 }
 
-static void NAME(dots)(const real *a, Py_ssize_t a_stride, Py_ssize_t a_rows, const real *b, Py_ssize_t b_stride,
-                       Py_ssize_t b_rows, Py_ssize_t length, real *sums)
+static void NAME(dots)(const real *a, Py_ssize_t a_rows, const real *b, Py_ssize_t b_rows, Py_ssize_t row,
+                       Py_ssize_t length, real *sums)
 {
     if (a_rows == 1)
-        NAME(dots_of)(1, a, a_stride, 1, b, b_stride, b_rows, length, sums);
+        NAME(dots_of)(1, a, 1, b, b_rows, row, length, sums);
     else
-        NAME(dots_of)(DOT_ROWS, a, a_stride, a_rows, b, b_stride, b_rows, length, sums);
+        NAME(dots_of)(DOT_ROWS, a, a_rows, b, b_rows, row, length, sums);
 }
 
 #undef muladd

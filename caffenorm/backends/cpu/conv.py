@@ -29,7 +29,6 @@ class CpuConvolution:
     def __init__(self, shape: Shape, dtype: np.dtype[Any]) -> None:
         self._shape = shape
         self._itemsize = dtype.itemsize
-        self._bytes: dict[tuple[bool, int], int] = {}
 
     @cached_property
     def forward(self) -> Any:  # Any: the compiled Plan
@@ -48,15 +47,6 @@ class CpuConvolution:
     @property
     def transposed_packed_count(self) -> int:
         return int(self.transposed.packed_count)
-
-    def work(self, transposed: bool, threads: int) -> NDArray[np.uint8]:
-        """Work space for that direction."""
-        key = (transposed, threads)
-        count = self._bytes.get(key)
-        if count is None:
-            plan = self.transposed if transposed else self.forward
-            count = self._bytes[key] = plan.work_bytes(self._itemsize, threads)
-        return workspace(count)
 
 
 def _flat(array: Array | None) -> Array | None:
@@ -111,7 +101,7 @@ class CpuConv:
         more: Array | None = None,
         slope: float | None = None,
     ) -> None:
-        self._convolve(plan.forward, x, packed, y, bias, more, slope, plan.work(False, self.threads))
+        self._convolve(plan.forward, x, packed, y, bias, more, slope)
 
     def convolve_transposed(
         self,
@@ -124,7 +114,7 @@ class CpuConv:
         more: Array | None = None,
         slope: float | None = None,
     ) -> None:
-        self._convolve(plan.transposed, y, packed, x, bias, more, slope, plan.work(True, self.threads))
+        self._convolve(plan.transposed, y, packed, x, bias, more, slope)
 
     def _convolve(
         self,
@@ -135,10 +125,10 @@ class CpuConv:
         bias: Array | None,
         more: Array | None,
         slope: float | None,
-        work: NDArray[np.uint8],
     ) -> None:
         _expect(x, direction.x_count, "the input")
         _expect(y, direction.y_count, "the result")
+        work = workspace(direction.work_bytes(x.itemsize, self.threads))
         arrays = (x.reshape(-1), packed.reshape(-1), y.reshape(-1), _flat(bias), _flat(more))
         _CONVOLVE[x.dtype](direction, *arrays, slope, self.threads, work)
 
@@ -146,8 +136,9 @@ class CpuConv:
         _expect(x, plan.forward.x_count, "the input")
         _expect(dy, plan.forward.y_count, "the result's gradient")
         _expect(dweights, plan.forward.weight_count, "the weights' gradient")
+        work = workspace(plan.forward.gradient_work_bytes(x.itemsize, self.threads))
         arrays = (x.reshape(-1), dy.reshape(-1), dweights.reshape(-1))
-        _GRADIENT[x.dtype](plan.forward, *arrays, self.threads, plan.work(False, self.threads))
+        _GRADIENT[x.dtype](plan.forward, *arrays, self.threads, work)
 
     def multiply(
         self,
