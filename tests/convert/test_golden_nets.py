@@ -60,7 +60,9 @@ def test_what_cannot_be_converted_is_refused_with_the_layer_and_the_reason(name:
 def test_every_layer_type_has_a_rule_or_a_reason() -> None:
     known = converted_types() | set(refused_types())
 
-    missing = set(registered_layers()) - known
+    # Other tests register types of their own.
+    ours = {kind for kind, cls in registered_layers().items() if cls.__module__.startswith("caffenorm.")}
+    missing = ours - known
 
     assert not missing
     assert not converted_types() & set(refused_types())
