@@ -83,11 +83,14 @@ def test_summary_counts(files: tuple[str, str, Path], capfd: pytest.CaptureFixtu
 def test_time_measures_every_layer(files: tuple[str, str, Path], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["time", files[0], "--iterations", "2", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
-    assert [layer["name"] for layer in found["layers"]] == ["data", "conv", "bn", "scale", "relu", "fc", "prob"]
+    names = [layer["name"] for layer in found["layers"]]
+    assert names == ["data", "conv", "bn", "scale", "relu", "fc", "prob"]
     assert found["forward_ms"] > 0
 
 
-def test_gradcheck_passes_a_right_net(files: tuple[str, str, Path], capfd: pytest.CaptureFixture[str]) -> None:
+def test_gradcheck_passes_a_right_net(
+    files: tuple[str, str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
     assert main(["gradcheck", files[0]]) == 0
     assert "agree" in capfd.readouterr().out
 
