@@ -28,6 +28,11 @@ _COMMANDS = {
 }
 
 
+def _marked(text: str | None) -> str | None:
+    """A raw docstring has click's mark for lines to be left as they are in two characters."""
+    return text and text.replace("\\b\n", "\b\n")
+
+
 class _Lazy(click.Group):
     """Finds `caffenorm.cli.<name>_command` when its command is asked for."""
 
@@ -39,6 +44,7 @@ class _Lazy(click.Group):
             return None
         command = importlib.import_module(f"caffenorm.cli.{cmd_name}_command").command
         assert isinstance(command, click.Command)
+        command.help = _marked(command.help)
         return command
 
     def resolve_command(
@@ -81,6 +87,9 @@ def cli(context: click.Context, imports: tuple[str, ...]) -> None:
         except Exception as error:  # whatever the user's module raises
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(f"--import: the module {name} does not import ({reason})") from error
+
+
+cli.help = _marked(cli.help)
 
 
 def main(arguments: list[str] | None = None) -> int:
