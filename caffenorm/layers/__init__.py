@@ -40,6 +40,7 @@ from caffenorm.layers import lrn as lrn
 from caffenorm.layers import multinomial_logistic_loss as multinomial_logistic_loss
 from caffenorm.layers import mvn as mvn
 from caffenorm.layers import normalize as normalize
+from caffenorm.layers import pad as pad
 from caffenorm.layers import parameter as parameter
 from caffenorm.layers import permute as permute
 from caffenorm.layers import pooling as pooling

@@ -66,9 +66,9 @@ def test_gradients_that_are_not_the_derivative_are_off_by_little(family: str) ->
 
 def test_every_registered_layer_has_golden_cases_or_tests_of_its_own() -> None:
     ours = {
-        "Axpy", "BN", "GN", "GroupNorm", "InstanceNorm", "LayerNorm", "Normalize", "Permute", "Python",
-        "ReLU6", "ShuffleChannel", "SmoothL1Loss", "NdConvolution", "NdPooling", "SyncBatchNorm",
-        "DepthwiseConvolution", "ConvolutionDepthwise",
+        "Axpy", "BN", "GN", "GroupNorm", "InstanceNorm", "LayerNorm", "MirrorPad", "Normalize", "Pad",
+        "Permute", "Python", "ReLU6", "ShuffleChannel", "SmoothL1Loss", "NdConvolution", "NdPooling",
+        "SyncBatchNorm", "DepthwiseConvolution", "ConvolutionDepthwise",
     }  # fmt: skip
     known = registered_layers().items()
     registered = {name for name, cls in known if cls.__module__.startswith("caffenorm.")}
