@@ -33,7 +33,8 @@ class NetFiles:
         """Load weights, matched by layer name.
 
         Args:
-            source: path of a .caffemodel (V0, V1, V2) or .caffemodel.h5, or weights that were read already.
+            source: path of a .caffemodel (V0, V1, V2), .caffemodel.h5, .npz or .safetensors, which its
+                content tells, or weights that were read already.
             allow_nan: accept NaN and infinity in BatchNorm statistics.
 
         Returns:
@@ -126,16 +127,39 @@ class NetFiles:
         """Write a .caffemodel that Caffe reads; the file appears whole or not at all.
 
         Args:
-            path: of the file. diffs: write gradients too.
+            path: of the file; one that ends in .npz or .safetensors gets the parameters alone, under the
+                plain names that `copy_from` knows (conv1.weight, conv1.bias, bn1.mean_sum ...).
+            diffs: write gradients too; a .caffemodel alone has room for them.
 
         Raises:
             ConfigError: the file cannot be written.
 
         Caffe: a parameter shared by name is written with every layer that uses it.
         """
+        suffix = os.path.splitext(os.fspath(path))[1].lower()
+        if suffix in (".npz", ".safetensors"):
+            if diffs:
+                raise ConfigError(f"{suffix} files hold no gradients; save a .caffemodel")
+            write = weights.write_npz if suffix == ".npz" else weights.write_safetensors
+            write(path, self.named_parameters())
+            return
         data = {step.layer.name: [b.read() for b in step.layer.blobs] for step in self._steps}
         grads = {step.layer.name: [b.read_diff() for b in step.layer.blobs] for step in self._steps}
         weights.write_caffemodel(path, self.to_proto(), data, grads if diffs else None)
+
+    def named_parameters(self) -> dict[str, Any]:  # Any: floats
+        """The parameters of all layers, as they are stored, under plain names such as conv1.weight."""
+        layers = [step.layer for step in self._steps]
+        return weights.named_arrays(
+            weights.LayerWeights(
+                layer.name,
+                layer.type,
+                [blob.read() for blob in layer.blobs],
+                legacy=[False] * len(layer.blobs),
+                indices=list(range(len(layer.blobs))),
+            )
+            for layer in layers
+        )
 
     def save_hdf5(self, path: Pathish, *, diffs: bool = False) -> None:
         """Write a .caffemodel.h5 that Caffe reads (extra `data`); the file appears whole or not at all.
