@@ -8,7 +8,7 @@ from caffenorm.convert import rules as rules
 from caffenorm.convert.batch_norm import batch_norm_from_torch, batch_norm_to_torch
 from caffenorm.convert.live import build_module
 from caffenorm.convert.program import Describer, Program
-from caffenorm.convert.verify import Verification, verify
+from caffenorm.convert.proof import Verification, verify
 from caffenorm.errors import ConversionError, Where
 from caffenorm.net import Net
 

@@ -1,0 +1,321 @@
+"""Compares the gradients of inputs and parameters, and one step of SGD in training mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from caffenorm._extras import require
+from caffenorm.blob import Blob
+from caffenorm.convert.live import build_module
+from caffenorm.convert.program import Describer, Param, Program
+from caffenorm.convert.proof.copies import blob_names, copy_net, settle
+from caffenorm.convert.proof.figures import differences, relative
+from caffenorm.convert.proof.inputs import InputSet
+from caffenorm.convert.proof.results import Gradients, TrainingStep, ValueCheck
+from caffenorm.errors import CaffenormError
+from caffenorm.layers.batch_norm import BatchNorm
+from caffenorm.net import Net
+
+Array = NDArray[Any]  # Any: float32 or float64
+_LIMITS = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-2}
+_FAINT = {
+    np.dtype(np.float64): 1e-6,
+    np.dtype(np.float32): 1e-3,
+}  # of all; gradients below are compared to it
+_MOVES = 0.01  # the largest share of its largest value by which the step moves any parameter
+_STEADY = 1e-6  # how near its limit a BatchNorm's factor counts as converged
+# Layers whose gradient in Caffe is not the derivative of what they compute.
+_OTHERWISE = {
+    "ContrastiveLoss": "ContrastiveLoss divides by the distance plus 1e-4",
+    "MVN": "MVN leaves eps out of the deviation's derivative",
+}
+_READS_ITS_TOP = frozenset({"Sigmoid", "TanH", "ReLU", "PReLU", "ELU", "Softmax", "Swish", "Exp", "Power"})
+
+
+@dataclass
+class Sides:
+    """A net and its module, to be run forward and backward in one precision."""
+
+    net: Net
+    module: Any  # Any: torch.nn.Module, torch is an extra
+    program: Program
+    names: dict[int, str]
+    params: list[tuple[str, Param]]
+
+    def tensors(self, values: InputSet) -> dict[str, Any]:  # Any: tensors
+        """The inputs, which keep their gradients."""
+        torch = require("torch", extra="torch", to="convert to PyTorch")
+        kind = self.net.layers[0].dtype if self.net.layers else np.float64
+        return {
+            name: torch.from_numpy(values.values[name].astype(kind)).requires_grad_()
+            for name in self.net.inputs
+        }
+
+
+def make_sides(net: Net, dtype: DTypeLike, *, training: bool) -> Sides:
+    """Copies of a net, of which one becomes a module.
+
+    Raises:
+        ConversionError: the net in training has something that PyTorch refuses.
+    """
+    twin = copy_net(net, dtype, training=training)
+    describer = Describer(twin)
+    program = describer.run()
+    module = settle(build_module(program, dtype))
+    return Sides(twin, module, program, blob_names(twin), list(describer.homes.values()))
+
+
+def compare_gradients(net: Net, values: InputSet, dtype: DTypeLike = np.float64) -> Gradients:
+    """The gradients of inputs and parameters.
+
+    Args:
+        net: stays as it is. values: for its inputs. dtype: of both sides.
+
+    Caffe: `propagate_down` and a `lr_mult` of 0 stop gradients; here nothing does.
+    """
+    try:
+        sides = make_sides(net, dtype, training=False)
+        tensors, seeded = _backward(sides, values)
+    except CaffenormError as error:
+        return Gradients(dtype=str(np.dtype(dtype)), inputs=values.name, skipped=str(error))
+    if not seeded:
+        return Gradients(skipped="nothing that the net computes has a gradient", inputs=values.name)
+    checks = list(_input_gradients(sides, tensors)) + list(_parameter_gradients(sides))
+    return Gradients(_scaled(checks, dtype, _known(sides)), str(np.dtype(dtype)), values.name, seeded)
+
+
+def compare_step(net: Net, values: InputSet, dtype: DTypeLike = np.float64) -> TrainingStep:
+    """One step of SGD on both sides, with BatchNorm in training mode.
+
+    Args:
+        net: stays as it is. values: for its inputs, of two examples at least. dtype: of both sides.
+    """
+    torch = require("torch", extra="torch", to="convert to PyTorch")
+    kind = str(np.dtype(dtype))
+    try:
+        sides = make_sides(net, dtype, training=True)
+        before = _statistics(sides)
+        _, seeded = _backward(sides, values)
+    except CaffenormError as error:
+        return TrainingStep(dtype=kind, inputs=values.name, skipped=str(error))
+    if not seeded or not sides.params:
+        return TrainingStep(dtype=kind, inputs=values.name, skipped="nothing in the net learns")
+    said = _known(sides)
+    rate = _rate(sides)
+    torch.optim.SGD(sides.module.parameters(), lr=rate).step()
+    for learnt in sides.net.learnable_params:
+        learnt.blob.update()[...] -= rate * learnt.blob.read_diff()
+    norms = list(_statistics_after(sides, before))
+    checks = [
+        _Pair(full, _home(sides.net, param), "parameter", param.blob.read(), _of_module(sides, full, param))
+        for full, param in sides.params
+    ]
+    given: dict[str, Any] = values.values  # Any: arrays
+    sides.net.forward(**given)
+    with torch.no_grad():
+        found = sides.module.blobs(*sides.tensors(values).values())
+    for name in sides.program.outputs:
+        expected = next(b.read() for s in sides.net.steps for b in s.top if sides.names[id(b)] == name)
+        checks.append(_Pair(name, name, "output", expected, found[name].numpy()))
+    rows = (*_scaled(checks, dtype, said), *norms)
+    return TrainingStep(rows, kind, values.name, seeded, rate=rate, batch_norms=len(before))
+
+
+@dataclass(frozen=True)
+class _Pair:
+    name: str
+    caffe: str
+    kind: str
+    expected: Array
+    value: Array
+
+
+def _scaled(pairs: list[_Pair], dtype: DTypeLike, said: str) -> tuple[ValueCheck, ...]:
+    """Differences over the largest value, or over what is faint among all of the kind."""
+    kind = np.dtype(dtype)
+    largest = {
+        pair.kind: max(float(np.abs(p.expected).max(initial=0.0)) for p in pairs if p.kind == pair.kind)
+        for pair in pairs
+    }
+    rows = []
+    for pair in pairs:
+        value = pair.value.reshape(pair.expected.shape)
+        scale = max(float(np.abs(pair.expected).max(initial=0.0)), _FAINT[kind] * largest[pair.kind])
+        off = float(differences(pair.expected, value).max(initial=0.0))
+        limit, ratio = _LIMITS[kind], off / scale if scale else off
+        why = said if ratio > limit else ""
+        rows.append(ValueCheck(pair.name, pair.caffe, pair.value.shape, pair.kind, ratio, limit, why))
+    return tuple(rows)
+
+
+def _backward(sides: Sides, values: InputSet) -> tuple[dict[str, Any], str]:  # Any: tensors
+    """Run both sides forward and backward; their gradients lie where each keeps them.
+
+    Returns:
+        The module's inputs, and what the gradients were started from (nothing, if nothing has any).
+    """
+    torch = require("torch", extra="torch", to="convert to PyTorch")
+    net, tensors = sides.net, sides.tensors(values)
+    given: dict[str, Any] = values.values  # Any: arrays
+    net.forward(**given)
+    net.clear_param_diffs()
+    blobs = sides.module.blobs(*tensors.values())
+    tops, seeded = _tops(sides)
+    terms = []
+    for name, value in tops.items():
+        if name in net.blobs:
+            net.blobs[name].diff[...] = value
+        if blobs[name].requires_grad:
+            terms.append((blobs[name].reshape(value.shape) * torch.from_numpy(value)).sum())
+    if not terms:
+        return tensors, ""
+    net.run_backward()
+    torch.stack(terms).sum().backward()
+    return tensors, seeded
+
+
+def _tops(sides: Sides) -> tuple[dict[str, Array], str]:
+    """Gradients to start from: the weights of losses; random ones at the outputs where there is no loss."""
+    kind = sides.net.layers[0].dtype
+    losses = {
+        sides.names[id(blob)]: np.full(blob.shape, weight, kind)
+        for step in sides.net.steps
+        for blob, weight in zip(step.top, step.loss_weights, strict=True)
+        if weight
+    }
+    if losses:
+        return losses, "the losses and their weights"
+    rng = np.random.default_rng(0)
+    outputs = {name: sides.net.blobs[name] for name in sides.net.outputs}
+    drawn = {name: rng.standard_normal(blob.shape).astype(kind) for name, blob in outputs.items()}
+    return drawn, "random gradients at the outputs"
+
+
+def _input_gradients(sides: Sides, tensors: Mapping[str, Any]) -> Iterator[_Pair]:  # Any: tensors
+    wanted = {
+        id(blob)
+        for step in sides.net.steps
+        for blob, wants in zip(step.bottom, step.propagate_down, strict=True)
+        if wants and step.needs_backward
+    }
+    for name, tensor in tensors.items():
+        if tensor.grad is not None and id(sides.net.blobs[name]) in wanted:
+            yield _Pair(name, name, "input", sides.net.blobs[name].read_diff(), tensor.grad.numpy())
+
+
+def _parameter_gradients(sides: Sides) -> Iterator[_Pair]:
+    parameters = dict(sides.module.named_parameters(remove_duplicate=False))
+    for full, param in sides.params:
+        if full not in parameters:
+            continue
+        gradient = parameters[full].grad
+        value = np.zeros_like(param.value) if gradient is None else gradient.numpy()
+        value = value.T if param.transposed else value
+        yield _Pair(full, _home(sides.net, param), "parameter", param.blob.read_diff(), value)
+
+
+def _of_module(sides: Sides, full: str, param: Param) -> Array:
+    value: Array = sides.module.state_dict()[full].numpy()
+    return value.T if param.transposed else value
+
+
+def _home(net: Net, param: Param) -> str:
+    """What a parameter is in Caffe."""
+    for layer in net.layers:
+        for i, blob in enumerate(layer.blobs):
+            if blob.data_memory is param.blob.data_memory:
+                return f"{layer.name}[{i}]"
+    return ""
+
+
+def _rate(sides: Sides) -> float:
+    """A learning rate that moves no parameter by more than a hundredth of its largest value."""
+    shares = [1e-3]
+    for _, param in sides.params:
+        moves, size = (
+            np.abs(param.blob.read_diff()).max(initial=0.0),
+            np.abs(param.blob.read()).max(initial=0.0),
+        )
+        if moves and size:
+            shares.append(float(moves / size))
+    return float(f"{_MOVES / max(shares):.1g}")
+
+
+def _known(sides: Sides) -> str:
+    """Why gradients may differ: Caffe's are not the derivative for some layers."""
+    reasons = [
+        why for kind, why in _OTHERWISE.items() if any(layer.type == kind for layer in sides.net.layers)
+    ]
+    reasons += [
+        f'what "{layer.name}" computed is worked over in place before its gradient reads it'
+        for layer in sides.net.layers
+        if layer.overwritten_tops and layer.type in _READS_ITS_TOP
+    ]
+    reasons += [
+        f'"{step.layer.name}" works in place over values that others have under another name'
+        for step in sides.net.steps
+        if any(blob in step.bottom and _is_shared(sides.net, blob) for blob in step.top)
+    ]
+    return "; ".join(reasons)
+
+
+def _is_shared(net: Net, blob: Blob) -> bool:
+    return any(other is not blob and other.data_memory is blob.data_memory for other in net.blobs.values())
+
+
+# --- running statistics ---
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A BatchNorm's sums before the step."""
+
+    name: str
+    layer: BatchNorm
+    sums: tuple[Array, Array]
+    factor: float
+
+
+def _statistics(sides: Sides) -> list[_Running]:
+    """The BatchNorms that become modules with running statistics."""
+    found = []
+    for part in sides.program.submodules:
+        layer = sides.net.layer_dict[part.layers[0]]
+        if "running_mean" in part.state and isinstance(layer, BatchNorm) and len(layer.blobs) >= 3:
+            mean, var, factor = (blob.read().copy() for blob in layer.blobs[:3])
+            if not layer.form.averages:
+                found.append(_Running(part.name, layer, (mean, var), float(factor.reshape(-1)[0])))
+    return found
+
+
+def _statistics_after(sides: Sides, before: list[_Running]) -> Iterator[ValueCheck]:
+    """PyTorch's running statistics: its own rule on Caffe's batch, and Caffe's average."""
+    state = sides.module.state_dict()
+    for running in before:
+        fraction = running.layer.form.fraction
+        factor = float(running.layer.blobs[2].read().reshape(-1)[0])
+        for i, key in enumerate(("running_mean", "running_var")):
+            name, after = f"{running.name}.{key}", running.layer.blobs[i].read()
+            found = state[name].numpy().reshape(after.shape)
+            batch = after - fraction * running.sums[i]
+            old = running.sums[i] / running.factor if running.factor else 0 * batch
+            momentum = 1 / factor if fraction == 1 else 1 - fraction
+            limit = _LIMITS[after.dtype]
+            caffe = f"{running.layer.name}[{i}] / {running.layer.name}[2]"
+            rule = relative((1 - momentum) * old + momentum * batch, found)
+            off = relative(after / factor, found)
+            steady = fraction == 1 or abs(running.factor * (1 - fraction) - 1) < _STEADY
+            said = "" if steady or rule > limit else _why_averages_differ(running, fraction)
+            yield ValueCheck(name, caffe, found.shape, "statistic", max(rule, off), limit, said)
+
+
+def _why_averages_differ(running: _Running, fraction: float) -> str:
+    return (
+        f"Caffe's factor is {running.factor:g}, its limit {1 / (1 - fraction):g}: until it is there Caffe "
+        "gives new batches more weight than PyTorch's momentum; the batch's statistics agree"
+    )

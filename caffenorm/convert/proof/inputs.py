@@ -1,0 +1,188 @@
+"""What both sides are run on: random numbers from seeds, at several batch sizes, and the user's pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffenorm import schema
+from caffenorm.errors import CaffenormError, ConfigError, ShapeError
+from caffenorm.net import Net
+from caffenorm.plan import LayerStep
+from caffenorm.sources.image import Preprocessing
+from caffenorm.summary import summarise
+
+Values = dict[str, NDArray[Any]]  # Any: float32, of which float64 is made without loss
+SEEDS = (0, 1)
+_LOUD = 50.0  # the second seed's numbers are as large as those of pictures less their mean
+_MULTIPLY_ADDS = 12e9  # of one forward of all that is run by default; two cores take about 2 s in float64
+_ACTIVATION_BYTES = 1 << 29  # of all blobs of one forward by default, in float64
+_FLOAT64 = 8  # bytes
+
+
+@dataclass(frozen=True)
+class InputSet:
+    """Values for all inputs of a net.
+
+    Attributes:
+        name: for people. values: input blob -> values that Caffe's net takes.
+        given: input blob -> values that the module takes, where it prepares pictures by itself.
+        batch: size of the first axis; 0 for a net without inputs. seed: of random numbers. picture: its file.
+    """
+
+    name: str
+    values: Values
+    batch: int
+    given: Values = field(default_factory=dict)
+    seed: int | None = None
+    picture: str | None = None
+
+    def for_module(self, name: str) -> NDArray[Any]:  # Any: as above
+        """What the module takes for an input."""
+        return self.given.get(name, self.values[name])
+
+
+def random_inputs(net: Net, seed: int) -> Values:
+    """Values for a net's inputs: normal numbers, and whole ones for what is read as labels or indices.
+
+    Args:
+        net: shaped as it is to run.
+        seed: of the generator; odd ones give numbers fifty times as large.
+    """
+    rng = np.random.default_rng(seed)
+    labels = _label_classes(net)
+    values: Values = {}
+    for name in net.inputs:
+        shape = net.blobs[name].shape
+        if name in labels:
+            values[name] = rng.integers(0, labels[name], shape).astype(np.float32)
+        else:
+            values[name] = (rng.standard_normal(shape) * (_LOUD if seed % 2 else 1)).astype(np.float32)
+    return values
+
+
+def batch_of(net: Net) -> int:
+    """The first axis that all inputs have in common; 0 if there is none."""
+    firsts = {net.blobs[name].shape[0] if net.blobs[name].shape else 0 for name in net.inputs}
+    return firsts.pop() if len(firsts) == 1 else 0
+
+
+def default_batches(net: Net) -> list[int]:
+    """The net's own batch size and another one, smaller where that would take long or much memory."""
+    own = batch_of(net)
+    if not own:
+        return []
+    whole = summarise(net)
+    size = whole.activation_bytes // net.layers[0].dtype.itemsize * _FLOAT64
+    room = min(_MULTIPLY_ADDS / max(1, whole.multiply_adds), _ACTIVATION_BYTES / max(1, size)) * own
+    most = max(2 if net.phase == schema.TRAIN else 1, int(min(room, own + 1)))
+    first = min(own, most)
+    second = 3 if first == 2 else 2
+    return [first] if second > most and first > 1 else [first, second]
+
+
+def random_sets(
+    net: Net, seeds: Sequence[int], batches: Sequence[int]
+) -> tuple[list[InputSet], dict[int, str]]:
+    """All seeds at the first batch size, and one more seed at each other batch size.
+
+    Args:
+        net: comes back shaped as it was.
+        seeds: at least one.
+        batches: none for nets without inputs, or with inputs of several first axes: these run as they are.
+
+    Returns:
+        The values, and the batch sizes that Caffe's net cannot take, with what it says.
+    """
+    if not net.inputs:
+        return [InputSet("the net's own data", {}, 0)], {}
+    shapes = {name: net.blobs[name].shape for name in net.inputs}
+    own = batch_of(net)
+    pairs = [(seed, batches[0] if batches else own) for seed in seeds]
+    pairs += [(max(seeds) + i, batch) for i, batch in enumerate(batches[1:], 1)]
+    sets: list[InputSet] = []
+    refused: dict[int, str] = {}
+    for seed, batch in pairs:
+        try:
+            _reshape(net, {n: (batch, *s[1:]) if batch else s for n, s in shapes.items()})
+        except CaffenormError as error:
+            refused[batch] = str(error)
+            continue
+        name = f"seed {seed}, batch of {batch}" if batch else f"seed {seed}"
+        sets.append(InputSet(name, random_inputs(net, seed), batch, seed=seed))
+    _reshape(net, shapes)
+    if not sets:
+        sets = [InputSet(f"seed {seed}", random_inputs(net, seed), own, seed=seed) for seed in seeds]
+    return sets, refused
+
+
+def _reshape(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in shapes.items():
+        net.blobs[name].reshape(shape)
+    net.reshape()
+
+
+def picture_sets(net: Net, pictures: Sequence[str], preparation: Preprocessing) -> list[InputSet]:
+    """Each of the user's pictures by itself, prepared as Caffe's net takes it.
+
+    Raises:
+        ConfigError: the net takes no pictures. ShapeError: a picture does not fit.
+    """
+    if not pictures:
+        return []
+    if len(net.inputs) != 1:
+        raise ConfigError(
+            f"the net has {len(net.inputs)} inputs, {net.inputs}; a picture is for a net with one"
+        )
+    shape = net.blobs[net.inputs[0]].shape
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise ShapeError(f'input "{net.inputs[0]}" has shape {list(shape)}, which is no picture')
+    size = (shape[2], shape[3])
+    prepare = replace(
+        preparation,
+        resize=preparation.resize if preparation.resize or preparation.crop else size,
+        crop=preparation.crop or (size if preparation.resize else None),
+        gray=shape[1] == 1,
+    )
+    return [InputSet(path, {net.inputs[0]: prepare(path)[None]}, 1, picture=path) for path in pictures]
+
+
+def _label_classes(net: Net) -> Mapping[str, int]:
+    """Input blob -> number of classes, for inputs that are read as whole numbers, also through Splits."""
+    origin: dict[int, str] = {id(blob): name for name, blob in net.blobs.items()}
+    classes: dict[str, int] = {}
+    for step in net.steps:
+        kind, bottoms = step.layer.type, [origin.get(id(blob), "") for blob in step.bottom]
+        if kind in ("Split", "Reshape", "Flatten"):
+            origin.update({id(blob): bottoms[0] for blob in step.top})
+        place, size = _whole_numbers(step, kind)
+        if size and place < len(bottoms):
+            classes[bottoms[place]] = size
+    return classes
+
+
+def _whole_numbers(step: LayerStep, kind: str) -> tuple[int, int]:
+    """Which bottom is read as whole numbers, and how many there are to choose from; 0 if none is."""
+    layer, shape = step.layer, step.bottom[0].shape if step.bottom else ()
+    param = layer.param
+    axes = {
+        "SoftmaxWithLoss": param.softmax_param.axis,
+        "InfogainLoss": param.infogain_loss_param.axis,
+        "Accuracy": param.accuracy_param.axis,
+    }
+    if kind in axes:
+        return 1, shape[axes[kind]]
+    if kind in ("MultinomialLogisticLoss", "HingeLoss"):
+        return 1, math.prod(shape[1:])
+    if kind == "Embed":
+        return 0, layer.blobs[0].shape[0]
+    if kind == "BatchReindex":
+        return 1, shape[0]
+    if kind in ("Filter", "ContrastiveLoss"):
+        return len(step.bottom) - 1, 2
+    return 0, 0

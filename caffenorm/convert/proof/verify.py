@@ -1,0 +1,142 @@
+"""Proof that a converted module computes what the Caffe net computes, blob by blob.
+
+The rules are proven in float64 on copies, where different orders of summation leave next to nothing; then
+the module is measured in the precision in which it is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffenorm._extras import require
+from caffenorm.convert.live import build_module
+from caffenorm.convert.program import Describer
+from caffenorm.convert.proof.causes import explain
+from caffenorm.convert.proof.compare import FLOAT32, RULES, BlobRun, Converted
+from caffenorm.convert.proof.copies import copy_net, settle
+from caffenorm.convert.proof.gradients import compare_gradients, compare_step
+from caffenorm.convert.proof.inputs import (
+    SEEDS,
+    InputSet,
+    batch_of,
+    default_batches,
+    picture_sets,
+    random_sets,
+)
+from caffenorm.convert.proof.results import Verification
+from caffenorm.convert.proof.statements import Statements
+from caffenorm.convert.source import class_source
+from caffenorm.net import Net
+from caffenorm.sources.image import Preprocessing
+
+_LARGE = 40_000_000  # parameters; above it gradients are compared in float32, for the memory
+_STEP_BATCH = 4
+
+
+def verify(
+    net: Net,
+    inputs: Sequence[dict[str, Any]] | None = None,  # Any: arrays
+    *,
+    seeds: Sequence[int] = SEEDS,
+    batch_sizes: Sequence[int] = (),
+    pictures: Sequence[str] = (),
+    preparation: Preprocessing | None = None,
+    gradients: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> Verification:
+    """Convert copies of the net and compare every blob, the gradients, and one step of SGD.
+
+    Args:
+        net: stays as it is.
+        inputs: sets of values for the net's inputs, in place of random ones.
+        seeds: of random inputs. batch_sizes: of them; the net's own and another one if not given.
+        pictures: files to run both sides on as well. preparation: what Caffe's net wants done to them.
+        gradients: compare these too, and one step of SGD with BatchNorm in training mode.
+        progress: called with what is done next, for people.
+
+    Raises:
+        ConversionError: lists every layer that cannot be converted, with its line.
+        MissingExtraError: torch is not installed.
+    """
+    require("torch", extra="torch", to="convert to PyTorch")
+    began = time.perf_counter()
+    say = progress or (lambda _: None)
+    twin = copy_net(net, np.float64)
+    sets, said = _inputs(twin, inputs, seeds, list(batch_sizes), pictures, preparation or Preprocessing())
+    program = Describer(twin).run()
+    rules = BlobRun(twin, _converted(twin, np.float64), RULES)
+    practised = copy_net(net, np.float32)
+    practice = BlobRun(practised, _converted(practised, np.float32), FLOAT32)
+    cause = ""
+    for number, values in enumerate(sets, 1):
+        say(f"comparing blobs: {values.name} ({number} of {len(sets)})")
+        exact, found = rules.add(values)
+        first = rules.comparison().first_difference
+        if first is not None and not cause and first.on == values.name and first.name in found:
+            cause = _cause(twin, first.layer, first.name, values, found[first.name])
+        practice.add(values, exact)
+    proven, measured = rules.comparison(said), practice.comparison()
+    problems = tuple(dict.fromkeys((*rules.problems, *practice.problems)))
+    del rules, practice, practised
+    flows = step = None
+    if gradients and proven.ok:
+        dtype = np.float32 if _parameters(net) > _LARGE else np.float64
+        say("comparing gradients")
+        flows = compare_gradients(net, sets[0], dtype)
+        say("comparing one step of training")
+        step = compare_step(net, _step_inputs(twin, sets), dtype)
+    return Verification(
+        proven, dict(program.folded), cause, measured, flows, step, problems, time.perf_counter() - began
+    )
+
+
+def _inputs(
+    net: Net,
+    inputs: Sequence[dict[str, Any]] | None,
+    seeds: Sequence[int],
+    batch_sizes: list[int],
+    pictures: Sequence[str],
+    preparation: Preprocessing,
+) -> tuple[list[InputSet], tuple[str, ...]]:
+    """What to run on, and what to say of what was left out."""
+    if inputs is not None:
+        sets = [
+            InputSet(f"values {i}", {name: np.asarray(value) for name, value in given.items()}, batch_of(net))
+            for i, given in enumerate(inputs, 1)
+        ]
+        return sets, ()
+    shown = picture_sets(net, pictures, preparation)
+    drawn, refused = random_sets(net, seeds, batch_sizes or default_batches(net))
+    said = tuple(f"not run at a batch size of {batch}: {why}" for batch, why in refused.items())
+    return drawn + shown, said
+
+
+def _converted(net: Net, dtype: Any) -> Converted:  # Any: float32 or float64
+    torch = require("torch", extra="torch", to="convert to PyTorch")
+    program = Describer(net).run()
+    module = settle(build_module(program, dtype))
+    kind = torch.float64 if np.dtype(dtype) == np.float64 else torch.float32
+    statements = Statements(module, class_source(program, keep_blobs=True))
+    return Converted(module, statements, kind, program.inputs, program.outputs, np.dtype(dtype))
+
+
+def _cause(net: Net, layer: str, blob: str, values: InputSet, found: NDArray[Any]) -> str:
+    last = max(i for i, step in enumerate(net.steps) if step.layer.name == layer)
+    return explain(net, last, blob, values.values, found)
+
+
+def _parameters(net: Net) -> int:
+    return sum(param.blob.count for param in net.learnable_params)
+
+
+def _step_inputs(net: Net, sets: Sequence[InputSet]) -> InputSet:
+    """Several examples for a step in training, where one has no variance."""
+    if batch_of(net) == 0 or sets[0].batch >= _STEP_BATCH or sets[0].seed is None:
+        return sets[0]
+    more, _ = random_sets(net, [sets[0].seed], [_STEP_BATCH])
+    return more[0]
