@@ -127,7 +127,11 @@ class BlobRun:
             self._check_forward(tensors, found, failed)
         arrays = {name: self.converted.array(value) for name, value in found.items()}
         for name, step in _writers(self.net, self._names).items():
-            if name in arrays:
+            original = self._names[id(step.bottom[0])] if step.layer.type == "Split" else ""
+            if original in self._checks and name in found and found[name] is found.get(original):
+                check = replace(self._checks[original], layer=step.layer.name, layer_type="Split", judged="")
+                self._checks[name] = replace(check, name=name, same_as=original)
+            elif name in arrays:
                 rounding = relative(exact[name], expected[name]) if exact and name in exact else 0.0
                 mine = self.converted.array(own[name]) if name in own else None
                 check = self._check(step, name, expected[name], arrays[name], mine)

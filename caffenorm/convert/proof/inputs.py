@@ -72,15 +72,20 @@ def batch_of(net: Net) -> int:
     return firsts.pop() if len(firsts) == 1 else 0
 
 
+def room(net: Net) -> float:
+    """How many examples at once run in reasonable time and memory."""
+    whole = summarise(net)
+    size = whole.activation_bytes // (net.layers[0].dtype.itemsize if net.layers else _FLOAT64) * _FLOAT64
+    forwards = min(_MULTIPLY_ADDS / max(1, whole.multiply_adds), _ACTIVATION_BYTES / max(1, size))
+    return forwards * max(1, batch_of(net))
+
+
 def default_batches(net: Net) -> list[int]:
     """The net's own batch size and another one, smaller where that would take long or much memory."""
     own = batch_of(net)
     if not own:
         return []
-    whole = summarise(net)
-    size = whole.activation_bytes // net.layers[0].dtype.itemsize * _FLOAT64
-    room = min(_MULTIPLY_ADDS / max(1, whole.multiply_adds), _ACTIVATION_BYTES / max(1, size)) * own
-    most = max(2 if net.phase == schema.TRAIN else 1, int(min(room, own + 1)))
+    most = max(2 if net.phase == schema.TRAIN else 1, int(min(room(net), own + 1)))
     first = min(own, most)
     second = 3 if first == 2 else 2
     return [first] if second > most and first > 1 else [first, second]

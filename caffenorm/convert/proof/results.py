@@ -48,6 +48,7 @@ class BlobCheck:
         problem: why it could not be compared (another shape, an error), or empty.
         whole_numbers: whether it holds places or yes and no, where one unit in the last place may turn one.
         own_agrees: whether the layer by itself is within the tolerance. ok: whether the blob is altogether.
+        same_as: blob that this one is a copy of (Split), or empty.
     """
 
     name: str
@@ -65,6 +66,7 @@ class BlobCheck:
     whole_numbers: bool = False
     own_agrees: bool = True
     ok: bool = True
+    same_as: str = ""
 
     @property
     def max_abs(self) -> float:

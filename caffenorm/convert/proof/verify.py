@@ -135,8 +135,9 @@ def _parameters(net: Net) -> int:
 
 
 def _step_inputs(net: Net, sets: Sequence[InputSet]) -> InputSet:
-    """Several examples for a step in training, where one has no variance."""
-    if batch_of(net) == 0 or sets[0].batch >= _STEP_BATCH or sets[0].seed is None:
+    """A few examples for a step in training, where a single one has no variance."""
+    batch = max(2, min(_STEP_BATCH, int(room(net) / _STEP_BATCH)))
+    if batch_of(net) == 0 or sets[0].batch >= batch or sets[0].seed is None:
         return sets[0]
-    more, _ = random_sets(net, [sets[0].seed], [_STEP_BATCH])
+    more, _ = random_sets(net, [sets[0].seed], [batch])
     return more[0]
