@@ -27,6 +27,7 @@ from caffenorm.convert.proof.inputs import (
     default_batches,
     picture_sets,
     random_sets,
+    room,
 )
 from caffenorm.convert.proof.results import Verification
 from caffenorm.convert.proof.statements import Statements
