@@ -56,6 +56,19 @@ def progress(what: str, total: int | None) -> Iterator[Any]:  # Any: a call that
         yield lambda amount=1: bar.advance(task, amount)
 
 
+@contextmanager
+def steps(what: str) -> Iterator[Any]:  # Any: a call that takes what is done now
+    """A line on stderr that says what is being done, if stderr is a terminal; gives `say(text)`."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(what) as line:
+        yield lambda text: line.update(escape(text))
+
+
 def shape(dims: tuple[int, ...]) -> str:
     """A shape, short: 1x3x224x224."""
     return "x".join(str(dim) for dim in dims) if dims else "scalar"

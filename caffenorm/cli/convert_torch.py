@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,14 +11,17 @@ from caffenorm._files import atomic_write
 from caffenorm.cli import _output
 from caffenorm.cli._options import load_net
 from caffenorm.cli.convert_request import Request
-from caffenorm.convert import describe, verify
+from caffenorm.convert import Verification, describe, verify
 from caffenorm.convert.live import build_module
+from caffenorm.convert.proof.report import write_report
 from caffenorm.convert.source import module_source
 from caffenorm.errors import ConfigError
+from caffenorm.net import Net
+from caffenorm.sources.image import Preprocessing
 
 
 def run(request: Request) -> int:
-    """Write model.py and weights.pt into a folder, compare them with the Caffe net; the exit status."""
+    """Write model.py, weights.pt and the report into a folder; the exit status says whether all agrees."""
     torch = require("torch", extra="torch", to="convert to PyTorch")
     net = load_net(request.model, request.weights, quiet=request.as_json, **request.net_options)
     program = describe(net)
@@ -32,18 +34,45 @@ def run(request: Request) -> int:
         handle.write(module_source(program))
     with atomic_write(made / "weights.pt") as handle:
         torch.save(build_module(program).state_dict(), handle)
-    found = None
-    if request.verify:
-        with _output.progress("comparing with the Caffe net", None):
-            found = verify(net)
+    found = _verified(net, request) if request.verify else None
+    files = [made / "model.py", made / "weights.pt"]
+    sources = {"prototxt": request.model, **({"weights": request.weights} if request.weights else {})}
+    page, data = write_report(made, net, program, found, sources=sources, files=files)
     if request.as_json:
-        result = {"files": [str(made / "model.py"), str(made / "weights.pt")], "notes": program.notes}
-        _output.print_json(
-            {**result, "verified": None if found is None else asdict(found) | {"ok": found.ok}}
-        )
+        click.echo(data.read_text(encoding="utf-8"), nl=False)
     else:
         for remark in program.notes:
             _output.note(remark)
-        click.echo(f"written: {made / 'model.py'}, {made / 'weights.pt'}")
-        click.echo("not compared with the Caffe net" if found is None else f"compared in float64: {found}")
+        _say(found, [*files, page, data])
     return 0 if found is None or found.ok else 1
+
+
+def _verified(net: Net, request: Request) -> Verification:
+    preparation = Preprocessing(
+        resize=request.resize,
+        crop=request.crop,
+        mean=request.mean,
+        scale=1.0 if request.scale is None else request.scale,
+    )
+    with _output.steps("comparing with the Caffe net") as say:
+        return verify(
+            net,
+            batch_sizes=request.batch_sizes,
+            pictures=request.pictures,
+            preparation=preparation,
+            progress=say,
+        )
+
+
+def _say(found: Verification | None, files: list[Path]) -> None:
+    """What was written, and how it compares."""
+    click.echo(f"written to {files[0].parent}: {', '.join(file.name for file in files)}")
+    if found is None:
+        click.echo("not compared with the Caffe net")
+        return
+    mark = (
+        click.style("agrees: ", fg="green", bold=True)
+        if found.ok
+        else click.style("DIFFERS: ", fg="red", bold=True)
+    )
+    click.echo(mark + str(found))
