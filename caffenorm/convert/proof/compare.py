@@ -110,7 +110,7 @@ class BlobRun:
             exact: blob name -> the reference's values in higher precision, to measure its own rounding.
 
         Returns:
-            Blob name -> the reference's values; blob name -> the module's.
+            Blob name -> the reference's values; blob name -> what each statement of the module made of them.
         """
         torch = require("torch", extra="torch", to="convert to PyTorch")
         self._inputs.append(values.name)
@@ -140,7 +140,7 @@ class BlobRun:
                 check = self._describe(step, name, expected[name])
                 check = replace(check, figures=APART, own=np.inf, problem=failed[name])
                 self._keep(self._judged(check, values, 0.0))
-        return expected, arrays
+        return expected, {name: self.converted.array(value) for name, value in own.items()}
 
     def comparison(self, said: tuple[str, ...] = ()) -> Comparison:
         """What has been found."""
@@ -169,8 +169,14 @@ class BlobRun:
             kind,
             expected.shape,
             judged=judged,
+            before=self._before(step, name),
             whole_numbers=kind in _WHOLE_NUMBERS or places,
         )
+
+    def _before(self, last: LayerStep, name: str) -> tuple[tuple[str, str], ...]:
+        """The layers that write a blob before its last one does in place."""
+        writers = [step.layer for step in self.net.steps if any(self._names[id(b)] == name for b in step.top)]
+        return tuple((layer.name, layer.type) for layer in writers if layer is not last.layer)
 
     def _check(
         self,

@@ -38,6 +38,7 @@ class BlobCheck:
 
     Attributes:
         name: of the blob. layer: name of the Caffe layer that wrote it last. layer_type: its type.
+        before: layers that wrote it before that one, which works in place, as (name, type).
         shape: Caffe's, of the first input.
         figures: from the inputs of the net to here: what is inherited and what is new.
         own: relative error of the statement that makes it, on the reference's own inputs.
@@ -67,6 +68,7 @@ class BlobCheck:
     own_agrees: bool = True
     ok: bool = True
     same_as: str = ""
+    before: tuple[tuple[str, str], ...] = ()
 
     @property
     def max_abs(self) -> float:
@@ -248,6 +250,9 @@ class Verification:
     def _departure(self, first: BlobCheck) -> str:
         why = first.problem or f"{max(first.max_rel, first.own):.3g} of its largest value away"
         writer = f'layer "{first.layer}" ({first.layer_type})'
+        if first.before:
+            *some, one = (f'"{name}" ({kind})' for name, kind in first.before)
+            writer += f" in place after {', '.join(some)}{' and ' if some else ''}{one}"
         cause = f"; it is what comes out if {self.cause}" if self.cause else ""
         inside = (
             ""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffenorm._extras import require
 from caffenorm.convert.live import build_module
@@ -79,7 +78,7 @@ def verify(
         exact, found = rules.add(values)
         first = rules.comparison().first_difference
         if first is not None and not cause and first.on == values.name and first.name in found:
-            cause = _cause(twin, first.layer, first.name, values, found[first.name])
+            cause = explain(twin, first.name, found[first.name], program.folded)
         practice.add(values, exact)
     proven, measured = rules.comparison(said), practice.comparison()
     problems = tuple(dict.fromkeys((*rules.problems, *practice.problems)))
@@ -124,11 +123,6 @@ def _converted(net: Net, dtype: Any) -> Converted:  # Any: float32 or float64
     kind = torch.float64 if np.dtype(dtype) == np.float64 else torch.float32
     statements = Statements(module, class_source(program, keep_blobs=True))
     return Converted(module, statements, kind, program.inputs, program.outputs, np.dtype(dtype))
-
-
-def _cause(net: Net, layer: str, blob: str, values: InputSet, found: NDArray[Any]) -> str:
-    last = max(i for i, step in enumerate(net.steps) if step.layer.name == layer)
-    return explain(net, last, blob, values.values, found)
 
 
 def _parameters(net: Net) -> int:
