@@ -7,6 +7,10 @@
 // Every scalar parameter of a __global__ function is an index_t or a double; arrays are pointers, which may
 // be null where the kernel says so.
 //
+// Tests compile each kernel with all values of its template parameters: a `typename` is float and double, in
+// the norm, channel, statistics and activation families half and bfloat16 too, a `bool` is both. What takes
+// other values says so in a comment right above the kernel, `// instances: WIDTH = 1, 4; T = float, double`.
+//
 // Sums: warp_sum adds lanes in a butterfly, block_sum adds the warps' sums in one more; both are trees of a
 // fixed shape, so that results repeat bit by bit. Blocks have whole warps (a multiple of 32 threads).
 
