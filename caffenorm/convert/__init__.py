@@ -6,6 +6,7 @@ from typing import Any
 
 from caffenorm.convert import rules as rules
 from caffenorm.convert.batch_norm import batch_norm_from_torch, batch_norm_to_torch
+from caffenorm.convert.from_pytorch import from_torch
 from caffenorm.convert.live import build_module
 from caffenorm.convert.program import Describer, Program
 from caffenorm.convert.proof import Verification, verify
@@ -18,6 +19,7 @@ __all__ = [
     "batch_norm_from_torch",
     "batch_norm_to_torch",
     "describe",
+    "from_torch",
     "to_torch",
     "verify",
 ]

@@ -1,0 +1,149 @@
+"""Whether the net computes what the module computes, blob by blob, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from caffenorm.convert.torch_to_caffe.capture import Trace, evaluate, in_double
+from caffenorm.convert.torch_to_caffe.conversion import Conversion
+from caffenorm.errors import CaffenormError
+from caffenorm.net import Net
+
+TOLERANCE = 1e-6  # of a blob's largest value: numbers of a prototxt are float32, and leave 1e-7
+
+
+@dataclass(frozen=True)
+class BlobDifference:
+    """One blob against the value that PyTorch has for it.
+
+    Attributes:
+        blob, layer: names; the layer wrote it last. max_abs: largest difference. max_rel: that, over the
+            largest absolute value.
+    """
+
+    blob: str
+    layer: str
+    max_abs: float
+    max_rel: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is the same within the tolerance."""
+        return self.max_rel <= TOLERANCE
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """All blobs that are a value of the module's, in the order in which PyTorch computes them.
+
+    Attributes:
+        other_batch: what came of a batch of another size: "agrees", or why it could not be tried.
+    """
+
+    blobs: tuple[BlobDifference, ...]
+    other_batch: str = ""
+
+    @property
+    def first_difference(self) -> BlobDifference | None:
+        """The first blob that departs, None if none does."""
+        return next((blob for blob in self.blobs if not blob.ok), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every blob agrees."""
+        return self.first_difference is None
+
+    @property
+    def worst(self) -> float:
+        """The largest relative difference."""
+        return max((blob.max_rel for blob in self.blobs), default=0.0)
+
+    def __str__(self) -> str:
+        first = self.first_difference
+        if first is None:
+            text = (
+                f"{len(self.blobs)} blobs agree in float64; the largest difference is {self.worst:.1e} of a "
+                "blob's largest value"
+            )
+            return f"{text}; a batch of another size: {self.other_batch}" if self.other_batch else text
+        return (
+            f'the first blob that departs is "{first.blob}", written by layer "{first.layer}": '
+            f"{first.max_rel:.3g} of its largest value away"
+        )
+
+
+def compare(
+    trace: Trace, conversion: Conversion, inputs: Sequence[torch.Tensor], module: torch.nn.Module | None
+) -> Agreement:
+    """Run both on the inputs in float64, and on a batch of another size where there is a module to run.
+
+    The net must be in float64, with every layer by itself.
+    """
+    net = conversion.net
+    _feed(net, inputs)
+    net.forward()
+    found: list[BlobDifference] = []
+
+    def observe(node: fx.Node, value: Any) -> None:  # Any: tensors, numbers, and tuples of them
+        blob = conversion.blobs.get(node)
+        if blob is not None and isinstance(value, torch.Tensor):
+            layer = conversion.layers.get(node, blob)
+            found.append(BlobDifference(blob, layer, *differences(net.blobs[blob].data, value.numpy())))
+
+    evaluate(trace.graph, trace.constants, dict(zip(trace.inputs, inputs, strict=True)), observe)
+    other = "" if module is None else _other_batch(net, conversion, inputs, module)
+    return Agreement(tuple(found), other)
+
+
+def differences(found: Any, expected: Any) -> tuple[float, float]:  # Any: NDArray
+    """The largest difference, and that over the largest absolute value; the same NaNs do not differ."""
+    if found.shape != expected.shape:
+        return np.inf, np.inf
+    with np.errstate(invalid="ignore", over="ignore"):
+        off = np.array(np.abs(found - expected), np.float64)
+    off[(found == expected) | (np.isnan(found) & np.isnan(expected))] = 0
+    off[np.isnan(off)] = np.inf
+    worst = float(off.max(initial=0.0))
+    largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
+    return worst, worst / largest if largest else worst
+
+
+def _feed(net: Net, inputs: Sequence[torch.Tensor]) -> None:
+    for name, tensor in zip(net.inputs, inputs, strict=True):
+        net.blobs[name].reshape(tuple(tensor.shape))
+        net.blobs[name].data[...] = tensor.detach().cpu().double().numpy()
+    net.reshape()
+
+
+def _other_batch(
+    net: Net, conversion: Conversion, inputs: Sequence[torch.Tensor], module: torch.nn.Module
+) -> str:
+    """The module itself, and the net, on one example more."""
+    larger = [
+        torch.cat([tensor, tensor[:1]]).detach().cpu() if tensor.dim() else tensor.cpu() for tensor in inputs
+    ]
+    doubled = [tensor.double() if tensor.is_floating_point() else tensor for tensor in larger]
+    try:
+        with torch.no_grad():
+            returned = in_double(module)(*doubled)
+    except Exception as error:  # the module's own code, which may do anything
+        return f"the module does not take it ({type(error).__name__})"
+    expected = [value for value in pytree.tree_leaves(returned) if isinstance(value, torch.Tensor)]
+    try:
+        _feed(net, larger)
+        net.forward()
+    except CaffenormError as error:
+        return f"the net does not take it: {error}"
+    worst = 0.0
+    for blob, value in zip(conversion.outputs, expected, strict=True):
+        worst = max(worst, differences(net.blobs[blob].data, value.numpy())[1])
+    return (
+        "agrees" if worst <= TOLERANCE else f"differs by {worst:.3g}; keep to the batch size of the example"
+    )
