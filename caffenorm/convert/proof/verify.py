@@ -17,7 +17,7 @@ from caffenorm.convert.live import build_module
 from caffenorm.convert.program import Describer
 from caffenorm.convert.proof.causes import explain
 from caffenorm.convert.proof.compare import FLOAT32, RULES, BlobRun, Converted
-from caffenorm.convert.proof.copies import copy_net, settle
+from caffenorm.convert.proof.copies import blob_names, copy_net, settle
 from caffenorm.convert.proof.gradients import compare_gradients, compare_step
 from caffenorm.convert.proof.inputs import (
     SEEDS,
@@ -122,7 +122,8 @@ def _converted(net: Net, dtype: Any) -> Converted:  # Any: float32 or float64
     module = settle(build_module(program, dtype))
     kind = torch.float64 if np.dtype(dtype) == np.float64 else torch.float32
     statements = Statements(module, class_source(program, keep_blobs=True))
-    return Converted(module, statements, kind, program.inputs, program.outputs, np.dtype(dtype))
+    automatic = [name for name in blob_names(net).values() if name not in net.blobs]
+    return Converted(module, statements, kind, list(net.inputs), [*net.outputs, *automatic], np.dtype(dtype))
 
 
 def _parameters(net: Net) -> int:
