@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import operator
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +64,8 @@ def capture(module: torch.nn.Module | ExportedProgram, inputs: Sequence[torch.Te
     """
     if isinstance(module, ExportedProgram):
         return _read(module, "exported")
-    with evaluating(module):
+    with evaluating(module), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the module's own, which it gives whenever it runs
         try:
             program = torch.export.export(module, tuple(inputs), strict=False)
         except Exception as error:  # torch.export raises whatever the module's own code does
@@ -221,7 +223,8 @@ def evaluate(
     """Run the graph in float64, telling every node's value; values are dropped after their last reader."""
     values: dict[fx.Node, Any] = {}  # Any: tensors, numbers, and tuples of them
     waiting = Counter({node: len(node.users) for node in graph.nodes})
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         for node in graph.nodes:
             if node.op == "placeholder":
                 if node not in given and node not in constants:

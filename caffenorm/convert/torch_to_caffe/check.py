@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,7 +132,8 @@ def _other_batch(
     ]
     doubled = [tensor.double() if tensor.is_floating_point() else tensor for tensor in larger]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             returned = in_double(module)(*doubled)
     except Exception as error:  # the module's own code, which may do anything
         return f"the module does not take it ({type(error).__name__})"

@@ -193,9 +193,9 @@ class Converter:
             given = fx.node.map_arg(pattern.arguments, lambda n: self.values[n])
         else:
             given = self._bound(node)
-        second = [user for user in node.users if user.target is operator.getitem and user.args[1] == 1]
-        wants = any(self.readers[user] for user in second)
-        op = Op(node, dict(given), self.shapes[node], self.builder, self.known, wants)
+        parts = [user for user in node.users if user.target is operator.getitem and self.readers[user]]
+        wanted = frozenset(int(user.args[1]) for user in parts)
+        op = Op(node, dict(given), self.shapes[node], self.builder, self.known, wanted)
         if pattern is not None:
             op.kind = pattern.kind
         return op
@@ -247,7 +247,7 @@ class Converter:
         found: dict[str, fx.Node] = {}
         for node, value in self.holds.items():
             found[value.blob] = node
-        return {node: blob for blob, node in found.items()}
+        return {node: blob for blob, node in found.items() if blob in self.builder.last}
 
 
 def _listed(faults: Sequence[_Fault]) -> str:

@@ -74,7 +74,7 @@ class Op:
 
     Attributes:
         kind: name of the operator, such as "conv2d". path, owner: of the module it belongs to, and its class.
-        shapes: of what it gives, in PyTorch. wants_second: whether anybody reads its second result.
+        shapes: of what it gives, in PyTorch. wanted: which of several results are read.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Op:
         shapes: Sequence[Shape],
         builder: Builder,
         known: Known,
-        wants_second: bool,
+        wanted: frozenset[int],
     ) -> None:
         self.kind = operator_name(node)
         self.path, self.owner = module_path(node)
@@ -92,7 +92,7 @@ class Op:
         self._given = given
         self._builder = builder
         self._known = known
-        self.wants_second = wants_second
+        self.wanted = wanted
 
     def __getitem__(self, name: str) -> Any:  # Any: what the schema of the operator says
         """An argument by its name in the operator's schema."""

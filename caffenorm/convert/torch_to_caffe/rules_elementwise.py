@@ -215,7 +215,7 @@ def _power(op: Op, x: Value, power: float = 1, scale: float = 1, shift: float = 
     """(shift + scale * x) ^ power."""
     param = {"power": power, "scale": scale, "shift": shift}
     param = {name: value for name, value in param.items() if value != (0 if name == "shift" else 1)}
-    return op.layer("Power", [x], x.shape, suffix=suffix, power_param=param)
+    return op.layer("Power", [x], x.shape, suffix=suffix, power_param=param) if param else x
 
 
 _POWERS = {

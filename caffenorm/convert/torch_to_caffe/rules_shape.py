@@ -144,14 +144,19 @@ def stack(op: Op) -> Value:
 
 
 @rule("split", "chunk", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split", "unbind")
-def split(op: Op) -> Sequence[Value]:
+def split(op: Op) -> Sequence[Value | None]:
     x = op.x()
     axis = op["dim"] % len(x.shape)
     if op.kind == "unbind":
         ones = [tuple(1 if i == axis else n for i, n in enumerate(x.shape))] * x.shape[axis]
         parts = _sliced(op, x, axis, ones, "slice")
-        return [reshape(op, part, op.shape, f"part{i + 1}") for i, part in enumerate(parts)]
-    return _sliced(op, x, axis, op.shapes)
+        wanted = [i for i in range(len(parts)) if i in op.wanted]
+        op.silence([part for i, part in enumerate(parts) if i not in wanted])
+        made = {i: reshape(op, parts[i], op.shape, f"part{i + 1}") for i in wanted}
+        return [made.get(i) for i in range(len(parts))]
+    parts = _sliced(op, x, axis, op.shapes)
+    op.silence([part for i, part in enumerate(parts) if i not in op.wanted])
+    return parts
 
 
 def _sliced(op: Op, x: Value, axis: int, shapes: Sequence[Shape], suffix: str = "") -> list[Value]:

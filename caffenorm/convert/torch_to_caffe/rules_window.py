@@ -229,7 +229,7 @@ def max_pool(op: Op) -> Result:
         raise ConversionError("Caffe's pooling has no dilation")
     fields = window("kernel_size", kernel) | window("stride", stride, 1) | window("pad", pad, 0)
     fields |= _rounding(x, kernel, stride, pad, op["ceil_mode"])
-    if op.wants_second:
+    if 1 in op.wanted:
         return _pooling(op, x, _POOL.MAX, fields, 2)
     return _both(op, _pooling(op, x, _POOL.MAX, fields)[0])
 
@@ -269,7 +269,7 @@ def adaptive_pool(op: Op) -> Result:
     x, axes = op.x(), int(op.kind[-2])
     batched(x, axes)
     pool = _POOL.MAX if "max" in op.kind else _POOL.AVE
-    if op.wants_second:
+    if 1 in op.wanted:
         raise ConversionError("places of adaptive pooling's values have no layer")
     size, out = x.shape[2:], op.shape[2:]
     if all(n == 1 for n in out):
