@@ -51,7 +51,7 @@ def figures(expected: Array, value: Array) -> Figures:
     units = ulps(expected, value).ravel()
     half, most = (len(units) - 1) // 2, int(np.ceil(0.99 * len(units))) - 1
     units.partition((half, most))
-    largest = _largest(expected)
+    largest = largest_of(expected)
     return Figures(
         max_abs=float(off.max()),
         max_rel=float(off.max()) / largest if largest else float(off.max()),
@@ -67,11 +67,12 @@ def figures(expected: Array, value: Array) -> Figures:
 def relative(expected: Array, value: Array) -> float:
     """The largest difference over the largest absolute value expected (or by itself where all are 0)."""
     off = float(differences(expected, value).max(initial=0.0))
-    largest = _largest(expected)
+    largest = largest_of(expected)
     return off / largest if largest else off
 
 
-def _largest(expected: Array) -> float:
+def largest_of(expected: Array) -> float:
+    """The largest absolute value that is finite; 0 without any."""
     return float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
 
 
