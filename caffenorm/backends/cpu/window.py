@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from caffenorm._kernels import kernels
 from caffenorm.backends.cpu.workspace import workspace
-from caffenorm.errors import ShapeError
+from caffenorm.backends.window_shapes import check_pooled_plane
 
 _k = kernels("window")
-_MOST_VALUES = 2**31 - 1  # of a plane, so that places fit int32
 
 Array = NDArray[Any]  # of float32 or float64
 Plan = Any  # the compiled Pooling or Patches
@@ -58,13 +57,7 @@ class CpuWindow:
         pad_after: Sizes,
         count_pads: bool,
     ) -> Plan:
-        if not 1 <= len(size) <= 3:
-            raise ShapeError(f"pooling is over 1 to 3 axes, found {len(size)}")
-        values = int(np.prod([float(n) for n in size]))
-        if values > _MOST_VALUES:
-            raise ShapeError(
-                f"a plane of {values} values is too large for pooling; the most is {_MOST_VALUES}"
-            )
+        check_pooled_plane(size)
         return _k.Pooling(size, out_size, kernel, stride, pad, pad_after, count_pads)
 
     def max_pool(self, plan: Plan, x: Array, y: Array, index: Array | None) -> None:
