@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from caffenorm import schema
 from caffenorm._extras import require
 from caffenorm.convert.rules.norm import batch_norm_state, batch_norm_values
+from caffenorm.convert.statistics import stored_statistics
 from caffenorm.errors import ConversionError, ShapeError
 from caffenorm.layer import Layer
 
@@ -99,9 +100,10 @@ def batch_norm_from_torch(
         top: what both write, the Scale in place; `name` if not given.
 
     Returns:
-        One or two `LayerParameter`s. The factor is 1, and all values keep their bits. Where momentum is None
-        it is `num_batches_tracked`, the number of batches that Caffe's sums stand for, and the statistics
-        come back within 3 units in the last place (bit for bit if that is a power of two).
+        One or two `LayerParameter`s. The factor is the power of two nearest to 1 / momentum, where Caffe's
+        factor settles, so that all values keep their bits and training goes on as it would. Where momentum is
+        None it is `num_batches_tracked`, the number of batches that Caffe's sums stand for, and the
+        statistics come back within 3 units in the last place (bit for bit if that is a power of two).
 
     Raises:
         ConversionError: the module is no batch norm, or keeps no running statistics.
@@ -120,11 +122,9 @@ def batch_norm_from_torch(
         zeros = np.zeros(module.num_features, np.float32)
         statistics = [zeros, zeros, np.zeros(1, np.float32)]
     else:
-        factor = np.ones(1, module.running_mean.detach().cpu().numpy().dtype)
-        if module.momentum is None:
-            factor[0] = max(1, int(module.num_batches_tracked))
         mean, var = (value.detach().cpu().numpy() for value in (module.running_mean, module.running_var))
-        statistics = [mean * factor, var * factor, factor]
+        kept = stored_statistics(mean, var, module.momentum, int(module.num_batches_tracked))
+        statistics = [kept.mean_sum, kept.var_sum, kept.factor]
     _add_blobs(layer, statistics)
     layers = [layer]
     if module.affine:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import caffenorm
 from caffenorm.convert.from_pytorch import convert_module
 
 torch = pytest.importorskip("torch")
@@ -281,4 +280,5 @@ def test_an_operator_becomes_layers_that_compute_it(case: str) -> None:
     made = found.net.forward(**dict(zip(found.net.inputs, [v.numpy() for v in inputs], strict=True)))
     for blob, value in zip(found.outputs, returned, strict=True):
         expected = value.numpy()
-        np.testing.assert_allclose(made[blob], expected, rtol=1e-4, atol=1e-5 * max(1, np.abs(expected).max()))
+        largest = max(1, np.abs(expected).max())
+        np.testing.assert_allclose(made[blob], expected, rtol=1e-4, atol=1e-5 * largest)

@@ -81,7 +81,8 @@ class DenseBlock(nn.ModuleDict):
     """Layers that all read everything before them."""
 
     def __init__(self, inputs: int, growth: int, count: int) -> None:
-        super().__init__({f"denselayer{i + 1}": DenseLayer(inputs + i * growth, growth) for i in range(count)})
+        layers = [DenseLayer(inputs + i * growth, growth) for i in range(count)]
+        super().__init__({f"denselayer{i + 1}": layer for i, layer in enumerate(layers)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parts = [x]
@@ -136,7 +137,8 @@ class VGG16BN(nn.Module):
         inputs = 3
         for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
             for _ in range(count):
-                layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+                convolution = nn.Conv2d(inputs, width, 3, padding=1)
+                layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
                 inputs = width
             layers.append(nn.MaxPool2d(2, 2))
         self.features = nn.Sequential(*layers)

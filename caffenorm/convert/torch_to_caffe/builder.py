@@ -16,9 +16,12 @@ Shape = tuple[int, ...]
 
 # Layers that Caffe's authors write in place, and those whose top they write over: none of these looks at its
 # top again in backward.
-_IN_PLACE = frozenset(["BatchNorm", "Scale", "Bias", "ReLU", "ReLU6", "PReLU", "ELU", "Dropout"])
+_IN_PLACE = frozenset({"BatchNorm", "Scale", "Bias", "ReLU", "ReLU6", "PReLU", "ELU", "Dropout"})
 _OVERWRITABLE = frozenset(
-    ["BatchNorm", "Scale", "Bias", "ReLU", "ReLU6", "Dropout", "Convolution", "Deconvolution", "InnerProduct", "Eltwise", "Concat", "Pooling", "GroupNorm", "InstanceNorm", "LayerNorm", "Pad", "Permute"]
+    {
+        *("BatchNorm", "Scale", "Bias", "ReLU", "ReLU6", "Dropout", "Convolution", "Deconvolution"),
+        *("InnerProduct", "Eltwise", "Concat", "Pooling", "GroupNorm", "InstanceNorm", "LayerNorm", "Pad"),
+    }
 )
 _SAME_MEMORY = frozenset({"Flatten", "Reshape", "Split", "Permute"})
 

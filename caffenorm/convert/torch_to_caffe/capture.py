@@ -30,7 +30,10 @@ _TORCH = str(Path(torch.__file__).parent)
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 # Operators whose result may be the memory of their first argument; views say so in their schema.
 _MAY_ALIAS = frozenset(
-    ["reshape", "flatten", "contiguous", "to", "dropout", "feature_dropout", "alpha_dropout", "_to_copy", "expand_as", "type_as"]
+    {
+        *("reshape", "flatten", "contiguous", "to", "dropout", "feature_dropout", "alpha_dropout"),
+        *("_to_copy", "expand_as", "type_as"),
+    }
 )
 
 
@@ -244,7 +247,7 @@ def evaluate(
 def call(node: fx.Node, values: dict[fx.Node, Any], *, double: bool = True) -> Any:  # Any: as in evaluate
     """What one node computes, on the CPU."""
     args = fx.node.map_arg(node.args, lambda n: values[n])
-    kwargs = dict(fx.node.map_arg(node.kwargs, lambda n: values[n]))
+    kwargs: dict[str, Any] = dict(fx.node.map_arg(node.kwargs, lambda n: values[n]))  # Any: arguments
     if kwargs.get("device") is not None:
         kwargs["device"] = torch.device("cpu")
     if double and isinstance(kwargs.get("dtype"), torch.dtype) and kwargs["dtype"].is_floating_point:

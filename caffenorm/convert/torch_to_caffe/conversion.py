@@ -129,8 +129,8 @@ class Converter:
     def _add_inputs(self) -> None:
         for node, name in zip(self.trace.inputs, self.names, strict=True):
             shape = tuple(self.given[node].shape)
-            dims = {"input_param": {"shape": [{"dim": list(shape)}]}}
-            value = self.builder.add("Input", name, [], [shape], **dims)[0]
+            dims = {"shape": [{"dim": list(shape)}]}
+            value = self.builder.add("Input", name, [], [shape], input_param=dims)[0]
             self._hold(node, value)
             if not self.readers[node]:
                 self.builder.add("Silence", f"{name}/unused", [value], [])
@@ -194,7 +194,7 @@ class Converter:
         else:
             given = self._bound(node)
         parts = [user for user in node.users if user.target is operator.getitem and self.readers[user]]
-        wanted = frozenset(int(user.args[1]) for user in parts)
+        wanted = frozenset(int(str(user.args[1])) for user in parts)
         op = Op(node, dict(given), self.shapes[node], self.builder, self.known, wanted)
         if pattern is not None:
             op.kind = pattern.kind
@@ -284,7 +284,7 @@ def make_net(
         for blob, value in zip(net.params[name], values, strict=True):
             if blob.count != np.size(value):
                 raise ConversionError(
-                    f'layer "{name}" has a blob of shape {list(blob.shape)}, and its values {list(np.shape(value))}'
+                    f'layer "{name}" has a blob of {list(blob.shape)} for values of {list(np.shape(value))}'
                 )
             blob.write()[...] = value.reshape(blob.shape)
     return net

@@ -14,7 +14,8 @@ from caffenorm.convert.torch_to_caffe.builder import Builder, Shape, Stored, Val
 from caffenorm.convert.torch_to_caffe.capture import module_path
 from caffenorm.errors import ConversionError
 
-Result = Value | Sequence["Value | None"]
+Result = Value | Sequence[Value | None]
+Fields = dict[str, Any]  # Any: what a message's constructor takes
 Rule = Callable[["Op"], Result]
 _rules: dict[str, Rule] = {}
 _refused: dict[str, str] = {}
@@ -221,8 +222,14 @@ class Op:
         self._known.notes.append(f"{self.name}: {text}")
 
 
+def written(message: str, **values: Any) -> Fields:  # Any: what the message's constructor takes
+    """A sub-message for a layer; none where it would be empty. None is left out."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return {message: given} if given else {}
+
+
 def operator_name(node: fx.Node) -> str:
-    """ "conv2d" for aten.conv2d.default; the name of a Python function else."""
+    """What stands behind `aten.`, such as "conv2d"; the name of a Python function else."""
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return str(getattr(node.target, "__name__", node.target))

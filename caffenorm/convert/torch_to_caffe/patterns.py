@@ -34,7 +34,7 @@ def _is(node: Any, *kinds: str) -> bool:  # Any: what stands in args
     return isinstance(node, fx.Node) and node.op == "call_function" and operator_name(node) in kinds
 
 
-def _local_response_norm(last: fx.Node) -> Pattern | None:
+def _local_response_norm(last: Any) -> Pattern | None:  # Any: a node, whose args could be anything
     """x / (k + alpha * average of neighbours' squares) ^ beta, as F.local_response_norm does it."""
     x, power = last.args[:2]
     if not _is(power, "pow") or not _is(power.args[0], "add"):

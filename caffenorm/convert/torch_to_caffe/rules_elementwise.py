@@ -10,7 +10,7 @@ import torch
 
 from caffenorm import schema
 from caffenorm.convert.torch_to_caffe.builder import Shape, Stored, Value
-from caffenorm.convert.torch_to_caffe.op import Op, refuse, rule
+from caffenorm.convert.torch_to_caffe.op import Op, refuse, rule, written
 from caffenorm.errors import ConversionError
 
 _ELTWISE = schema.EltwiseParameter
@@ -43,7 +43,7 @@ def leaky_relu(op: Op) -> Value:
 def prelu(op: Op) -> Value:
     weight = op.constant("weight")
     assert weight is not None
-    fields = {"prelu_param": {"channel_shared": True}} if weight.numel() == 1 else {}
+    fields = written("prelu_param", channel_shared=True if weight.numel() == 1 else None)
     stored = op.stored(weight)
     shape = () if weight.numel() == 1 else (weight.numel(),)
     blob = Stored(stored.values.reshape(shape), stored.key, stored.name, stored.learns)
@@ -54,7 +54,7 @@ def prelu(op: Op) -> Value:
 def elu(op: Op) -> Value:
     if op["input_scale"] != 1:
         raise ConversionError("ELU has no input_scale")
-    y = op.layer("ELU", [op.x()], **({} if op["alpha"] == 1 else {"elu_param": {"alpha": op["alpha"]}}))
+    y = op.layer("ELU", [op.x()], **written("elu_param", alpha=None if op["alpha"] == 1 else op["alpha"]))
     return y if op["scale"] == 1 else _power(op, y, scale=op["scale"], suffix="factor")
 
 
@@ -156,7 +156,7 @@ def gelu(op: Op) -> Value:
 @rule("glu")
 def glu(op: Op) -> Value:
     x, axis = op.x(), op["dim"] % len(op.shape)
-    param = {} if axis == 1 else {"slice_param": {"axis": axis}}
+    param = written("slice_param", axis=None if axis == 1 else axis)
     a, b = op.layers("Slice", [x], [op.shape, op.shape], suffix="halves", **param)
     return _product(op, [a, op.layer("Sigmoid", [b], suffix="gate")])
 
@@ -165,7 +165,7 @@ def glu(op: Op) -> Value:
 def softmax(op: Op) -> Value:
     x = op.x()
     axis = op["dim"] % max(1, len(x.shape))
-    fields = {} if axis == 1 else {"softmax_param": {"axis": axis}}
+    fields = written("softmax_param", axis=None if axis == 1 else axis)
     if "log" not in op.kind:
         return op.layer("Softmax", [x], **fields)
     return op.layer("Log", [op.layer("Softmax", [x], suffix="softmax", **fields)])
@@ -178,7 +178,7 @@ def dropout(op: Op) -> Value:
         raise ConversionError("was exported in training mode; call eval() before torch.export")
     if not 0 < ratio < 1:
         return x
-    param = {} if ratio == 0.5 else {"dropout_param": {"dropout_ratio": ratio}}
+    param = written("dropout_param", dropout_ratio=None if ratio == 0.5 else ratio)
     return op.layer("Dropout", [x], **param)
 
 
@@ -204,7 +204,7 @@ _LOGS: dict[str, dict[str, float]] = {
 
 @rule(*_LOGS)
 def log(op: Op) -> Value:
-    fields = {"log_param": _LOGS[op.kind]} if _LOGS[op.kind] else {}
+    fields = written("log_param", **_LOGS[op.kind])
     return op.layer("Log", [op.x()], **fields)
 
 
@@ -213,12 +213,16 @@ def log(op: Op) -> Value:
 
 def _power(op: Op, x: Value, power: float = 1, scale: float = 1, shift: float = 0, suffix: str = "") -> Value:
     """(shift + scale * x) ^ power."""
-    param = {"power": power, "scale": scale, "shift": shift}
-    param = {name: value for name, value in param.items() if value != (0 if name == "shift" else 1)}
-    return op.layer("Power", [x], x.shape, suffix=suffix, power_param=param) if param else x
+    param = written(
+        "power_param",
+        power=None if power == 1 else power,
+        scale=None if scale == 1 else scale,
+        shift=None if shift == 0 else shift,
+    )
+    return op.layer("Power", [x], x.shape, suffix=suffix, **param) if param else x
 
 
-_POWERS = {
+_POWERS: dict[str, dict[str, float]] = {
     "neg": {"scale": -1.0},
     "sqrt": {"power": 0.5},
     "rsqrt": {"power": -0.5},
@@ -229,7 +233,8 @@ _POWERS = {
 
 @rule(*_POWERS)
 def unary_power(op: Op) -> Value:
-    return _power(op, op.x(), **_POWERS[op.kind])
+    given = _POWERS[op.kind]
+    return _power(op, op.x(), power=given.get("power", 1), scale=given.get("scale", 1))
 
 
 @rule("pow")
@@ -245,7 +250,7 @@ def pow_(op: Op) -> Value:
 
 def _number(op: Op, term: Any) -> float | None:  # Any: Term
     """A number that is no parameter, also where it comes as a tensor."""
-    if isinstance(term, bool) or isinstance(term, Value):
+    if isinstance(term, bool | Value):
         return None
     if isinstance(term, torch.Tensor):
         return float(term) if term.numel() == 1 and op.is_fixed(term) else None
@@ -277,7 +282,7 @@ def _sum(op: Op, a: Value, b: Value, signs: tuple[float, float]) -> Value:
         first, second = (a, b) if a.shape == op.shape else (b, a)
         return _broadcast(op, "Bias", first, second, small)
     a, b = _tiled(op, a, "left"), _tiled(op, b, "right")
-    fields = {} if signs == (1, 1) else {"eltwise_param": {"coeff": list(signs)}}
+    fields = written("eltwise_param", coeff=None if signs == (1, 1) else list(signs))
     return op.layer("Eltwise", [a, b], **fields)
 
 
@@ -325,7 +330,7 @@ def maximum(op: Op) -> Value:
     if not (isinstance(a, Value) and isinstance(b, Value)):
         raise ConversionError("one of its arguments is a constant; Eltwise takes blobs")
     a, b = _tiled(op, a, "left"), _tiled(op, b, "right")
-    fields = {"eltwise_param": {"operation": _ELTWISE.MAX}}
+    fields = written("eltwise_param", operation=_ELTWISE.MAX)
     if op.kind == "maximum":
         return op.layer("Eltwise", [a, b], **fields)
     negative = [_power(op, x, scale=-1, suffix=side) for x, side in ((a, "minus_left"), (b, "minus_right"))]
@@ -370,7 +375,7 @@ def _broadcast(op: Op, kind: str, x: Value, small: Value, span: tuple[int, int])
         small = reshape(op, small, shape, "squeeze")
     param = "scale_param" if kind == "Scale" else "bias_param"
     axis = first if shape else 0
-    return op.layer(kind, [x, small], **({} if axis == 1 else {param: {"axis": axis}}))
+    return op.layer(kind, [x, small], **written(param, axis=None if axis == 1 else axis))
 
 
 def _with_constant(op: Op, kind: str, x: Value, tensor: torch.Tensor, value: torch.Tensor) -> Value:
@@ -394,7 +399,7 @@ def _with_constant(op: Op, kind: str, x: Value, tensor: torch.Tensor, value: tor
     if first != 1:
         param["axis"] = first if end > first else 0
     name = "scale_param" if kind == "Scale" else "bias_param"
-    return op.layer(kind, [x], blobs=[blob], **({name: param} if param else {}))
+    return op.layer(kind, [x], blobs=[blob], **written(name, **param))
 
 
 def _tiled(op: Op, x: Value, suffix: str = "tile") -> Value:

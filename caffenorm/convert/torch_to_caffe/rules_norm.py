@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from caffenorm.convert.torch_to_caffe.builder import Shape, Stored, Value
-from caffenorm.convert.torch_to_caffe.op import Op, as_array, rule
-from caffenorm.convert.torch_to_caffe.statistics import stored_statistics
+from caffenorm.convert.torch_to_caffe.op import Op, as_array, rule, written
+from caffenorm.convert.statistics import stored_statistics
 from caffenorm.errors import ConversionError
 
 _EPS, _FRACTION = 1e-5, 0.999
@@ -64,12 +64,11 @@ def _batch_norm(op: Op, batch_statistics: bool) -> Value:
             )
     if "SyncBatchNorm" in op.owner:
         op.note("was a SyncBatchNorm; type SyncBatchNorm in place of BatchNorm makes it one here as well")
-    fields = {"batch_norm_param": param} if param else {}
-    y = op.layer("BatchNorm", [x], x.shape, blobs=blobs, **fields)
+    y = op.layer("BatchNorm", [x], x.shape, blobs=blobs, **written("batch_norm_param", **param))
     if weight is None:
         return y
     affine = [op.stored(tensor) for tensor in (weight, bias) if tensor is not None]
-    scale = {"scale_param": {"bias_term": True}} if bias is not None else {}
+    scale = written("scale_param", bias_term=None if bias is None else True)
     return op.layer("Scale", [y], x.shape, suffix="scale", blobs=affine, **scale)
 
 
@@ -94,7 +93,7 @@ def instance_norm(op: Op) -> Value:
     blobs = [
         Stored(b.values, b.key, b.name) if i >= 2 or given[0] is None else b for i, b in enumerate(blobs)
     ]
-    return op.layer("InstanceNorm", [x], blobs=blobs, **({"instance_norm_param": param} if param else {}))
+    return op.layer("InstanceNorm", [x], blobs=blobs, **written("instance_norm_param", **param))
 
 
 def _eps(op: Op) -> dict[str, Any]:  # Any: numbers

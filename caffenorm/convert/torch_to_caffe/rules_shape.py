@@ -8,7 +8,7 @@ from typing import Any
 
 from caffenorm import schema
 from caffenorm.convert.torch_to_caffe.builder import Shape, Value
-from caffenorm.convert.torch_to_caffe.op import Op, refuse, rule
+from caffenorm.convert.torch_to_caffe.op import Op, refuse, rule, written
 from caffenorm.convert.torch_to_caffe.rules_elementwise import reshape, tile
 from caffenorm.errors import ConversionError
 
@@ -126,7 +126,7 @@ def cat(op: Op) -> Value:
 
 
 def _concat(op: Op, parts: Sequence[Value], axis: int) -> Value:
-    return op.layer("Concat", parts, **({} if axis == 1 else {"concat_param": {"axis": axis}}))
+    return op.layer("Concat", parts, **written("concat_param", axis=None if axis == 1 else axis))
 
 
 def _computed(parts: Sequence[Any]) -> None:  # Any: Values and tensors
@@ -166,7 +166,7 @@ def _sliced(op: Op, x: Value, axis: int, shapes: Sequence[Shape], suffix: str = 
     param: dict[str, Any] = {} if axis == 1 else {"axis": axis}  # Any: a number, and a list of some
     if len(set(sizes)) > 1:
         param["slice_point"] = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
-    return op.layers("Slice", [x], shapes, suffix=suffix, **({"slice_param": param} if param else {}))
+    return op.layers("Slice", [x], shapes, suffix=suffix, **written("slice_param", **param))
 
 
 @rule("slice", "narrow", "select")

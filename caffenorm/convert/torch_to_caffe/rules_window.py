@@ -11,12 +11,10 @@ import torch
 
 from caffenorm import schema
 from caffenorm.convert.torch_to_caffe.builder import Shape, Stored, Value
-from caffenorm.convert.torch_to_caffe.op import Op, as_array, refuse, rule
+from caffenorm.convert.torch_to_caffe.op import Fields, Op, Result, as_array, refuse, rule
 from caffenorm.errors import ConversionError
 
 _POOL = schema.PoolingParameter
-Fields = dict[str, Any]  # Any: numbers and lists of them
-Result = Value | Sequence[Value | None]
 
 
 def per_axis(value: Any, axes: int) -> list[int]:  # Any: an int, or a list of one or `axes`
@@ -202,7 +200,7 @@ def _unflattened(op: Op, x: Value) -> Value:
 
 
 def _rounding(x: Value, kernel: list[int], stride: list[int], pad: list[int], ceil: bool) -> Fields:
-    """round_mode, where it matters; Caffe drops a last window that begins in the pads only if there are any."""
+    """round_mode, where it matters; only with pads does Caffe drop a window that begins behind the image."""
     if all(s == 1 for s in stride):
         return {}
     if not ceil:

@@ -63,7 +63,7 @@ def _sum_for(values: Floats, factor: float) -> Floats:
     """The sum that gives values, or comes nearest, when it is multiplied by 1 / factor."""
     kind = values.dtype.type
     reciprocal = kind(1 / kind(factor))
-    best = values * kind(factor)
+    best: Floats = values * kind(factor)
     for direction in (-np.inf, np.inf):
         tried = values * kind(factor)
         for _ in range(_NEIGHBOURS):
