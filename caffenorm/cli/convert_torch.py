@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from caffenorm.cli.convert_request import Request
 from caffenorm.convert import Verification, describe, verify
 from caffenorm.convert.live import build_module
 from caffenorm.convert.proof.report import write_report
+from caffenorm.convert.proof.written import compare_written
 from caffenorm.convert.source import module_source
 from caffenorm.errors import ConfigError
 from caffenorm.net import Net
@@ -32,9 +34,12 @@ def run(request: Request) -> int:
         raise ConfigError(f"cannot make the folder {made}: {error.strerror or error}") from error
     with atomic_write(made / "model.py", "w") as handle:
         handle.write(module_source(program))
+    module = build_module(program)
     with atomic_write(made / "weights.pt") as handle:
-        torch.save(build_module(program).state_dict(), handle)
+        torch.save(module.state_dict(), handle)
     found = _verified(net, request) if request.verify else None
+    if found is not None:
+        found = replace(found, problems=(*found.problems, *compare_written(net, made, module)))
     files = [made / "model.py", made / "weights.pt"]
     sources = {"prototxt": request.model, **({"weights": request.weights} if request.weights else {})}
     page, data = write_report(made, net, program, found, sources=sources, files=files)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wrong_rules import eps_dropped, factor_ignored, wrong_values
 
 import caffenorm
 from caffenorm import Net
@@ -41,23 +42,6 @@ def net(rng: np.random.Generator) -> Net:
             blob.data[...] = rng.uniform(0.5, 1.5, blob.shape)
     net.params["bn1"][2].data[...] = 3
     return net
-
-
-def wrong_values(change: Callable[..., Any]) -> Callable[..., Any]:
-    right = norm.batch_norm_values
-
-    def wrong(blobs: Any, scale: Any, eps: float, fraction: float) -> Any:
-        return right(*change([blob.copy() for blob in blobs], scale, eps), fraction)
-
-    return wrong
-
-
-def factor_ignored(blobs: Any, scale: Any, eps: float) -> Any:
-    return [*blobs[:2], np.ones_like(blobs[2])], scale, eps
-
-
-def eps_dropped(blobs: Any, scale: Any, eps: float) -> Any:
-    return blobs, scale, 1e-30
 
 
 def eps_of_torch(blobs: Any, scale: Any, eps: float) -> Any:
