@@ -32,7 +32,8 @@ _GROUPS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("The proof", ("torch", "onnx"), ("pictures", "resize", "crop", "batch_sizes")),
     ("To ONNX", ("onnx",), ("opset",)),
     ("To Caffe", ("caffe",), ("input_shapes", "entry")),
-    ("To a state dict", ("state-dict",), ("mapping", "names")),
+    ("State dicts", ("state-dict", "caffemodel", "npz", "safetensors"), ("mapping",)),
+    ("To a state dict", ("state-dict",), ("names",)),
 )
 
 

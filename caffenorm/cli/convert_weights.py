@@ -13,6 +13,9 @@ from caffenorm import schema, weights
 from caffenorm.cli import _output
 from caffenorm.cli._options import load_net
 from caffenorm.cli.convert_request import Request
+from caffenorm.cli.convert_state_dict import say
+from caffenorm.convert.state_dict import load_state_dict, read_mapping, write_mapping
+from caffenorm.convert.state_files import is_torch_file, read_state
 from caffenorm.errors import ConfigError
 
 Arrays = Mapping[str, Any]  # Any: floats
@@ -26,6 +29,8 @@ def run(request: Request) -> int:
     suffix = Path(request.output).suffix.lower()
     if _SUFFIXES.get(suffix, request.target) != request.target:
         raise ConfigError(f"-o {request.output} does not go with --to {request.target}")
+    if request.weights and (request.mapping or is_torch_file(request.weights)):
+        return _from_state(request)
     arrays = _from_net(request) if request.weights else _from_file(request)
     differing = _differing(request.output, arrays) if request.verify else []
     _say(request, arrays, differing)
@@ -41,6 +46,26 @@ def _from_net(request: Request) -> Arrays:
     else:
         _WRITERS[request.target](request.output, arrays)
     return arrays
+
+
+def _from_state(request: Request) -> int:
+    """From a state dict of PyTorch, which by mapping or by shape and order becomes the net's parameters."""
+    assert request.weights is not None
+    net = load_net(request.model, None, quiet=request.as_json, **request.net_options)
+    known = request.mapping is not None and Path(request.mapping).exists()
+    mapping = read_mapping(request.mapping) if known and request.mapping is not None else None
+    match = load_state_dict(net, read_state(request.weights), mapping)
+    files = [request.output]
+    if request.target == "caffemodel":
+        net.save(request.output)
+    else:
+        _WRITERS[request.target](request.output, net.named_parameters())
+    if request.mapping is not None and not known:
+        write_mapping(request.mapping, match.mapping, net)
+        files.append(request.mapping)
+    differing = _differing(request.output, net.named_parameters()) if request.verify else None
+    say(request, match, files, differing)
+    return 0 if match.ok and not differing else 1
 
 
 def _from_file(request: Request) -> Arrays:
