@@ -7,6 +7,7 @@ from typing import Any
 
 from caffenorm import schema
 from caffenorm._extras import require
+from caffenorm.errors import ConversionError
 from caffenorm.net import Net
 
 
@@ -39,6 +40,8 @@ def from_torch(
         first blob that differs. MissingExtraError: torch is not installed.
     """
     found = convert_module(module, example_inputs, name=name, input_names=input_names, check=check)
+    if found.agreement is not None and not found.agreement.ok:
+        raise ConversionError(f"the net does not compute what the module does: {found.agreement}")
     return found.net_param, found.net
 
 
@@ -50,7 +53,10 @@ def convert_module(
     input_names: Sequence[str] | None = None,
     check: bool = True,
 ) -> Any:  # Any: torch.nn.Module and tensors; a torch_to_caffe.FromTorch, which cannot be named without torch
-    """As `from_torch`, with all that is known about it: a `torch_to_caffe.FromTorch`."""
+    """As `from_torch`, with all that is known about it: a `torch_to_caffe.FromTorch`.
+
+    Its `agreement` says whether both sides agree; nothing is raised where they do not.
+    """
     require("torch", extra="torch", to="convert from PyTorch")
     door = require("caffenorm.convert.torch_to_caffe", extra="torch", to="convert from PyTorch")
     return door.convert_module(module, example_inputs, name=name, input_names=input_names, check=check)

@@ -243,11 +243,11 @@ class Converter:
         return net
 
     def final_blobs(self) -> dict[fx.Node, str]:
-        """Nodes whose value is what a blob holds when forward ends: the last writers."""
+        """Nodes whose value is what a blob holds when forward ends: the last writers, inputs left out."""
         found: dict[str, fx.Node] = {}
         for node, value in self.holds.items():
             found[value.blob] = node
-        return {node: blob for blob, node in found.items() if blob in self.builder.last}
+        return {node: blob for blob, node in found.items() if self.builder.writer(blob) is not None}
 
 
 def _listed(faults: Sequence[_Fault]) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from caffenorm.convert.statistics import stored_statistics
 from caffenorm.convert.torch_to_caffe.builder import Shape, Stored, Value
 from caffenorm.convert.torch_to_caffe.op import Op, as_array, rule, written
-from caffenorm.convert.statistics import stored_statistics
 from caffenorm.errors import ConversionError
 
 _EPS, _FRACTION = 1e-5, 0.999
