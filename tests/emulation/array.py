@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import types
 import weakref
 from collections import Counter
 from collections.abc import Iterator
@@ -36,11 +37,23 @@ def set_device(index: int) -> None:
     _current_device[-1] = index
 
 
-class MemoryPointer:
-    """cupy.cuda.MemoryPointer as far as `.ptr` goes."""
+class UnownedMemory:
+    """cupy.cuda.UnownedMemory: somebody else's memory, whose owner is kept."""
 
-    def __init__(self, ptr: int) -> None:
-        self.ptr = ptr
+    def __init__(self, ptr: int, size: int, owner: object, device_id: int = -1) -> None:
+        self.ptr, self.size, self.owner = ptr, size, owner
+        self.device_id = device_id
+
+    def intact(self) -> bool:
+        return True
+
+
+class MemoryPointer:
+    """cupy.cuda.MemoryPointer."""
+
+    def __init__(self, mem: Any, offset: int) -> None:
+        self.mem = mem
+        self.ptr: int = mem.ptr + offset
 
 
 class DeviceArray:
@@ -49,10 +62,24 @@ class DeviceArray:
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, host: np.ndarray, memory: driver.Memory, device: int) -> None:
-        self._host = host
-        self._memory = memory
-        self._device = device
+    _host: np.ndarray
+    _memory: Any  # keeps the bytes, and knows whether those around are intact
+    _device: int
+
+    def __init__(self, shape: Any, dtype: Any = float, memptr: MemoryPointer | None = None) -> None:
+        made = allocate(shape, dtype)
+        self._host, self._memory, self._device = made._host, made._memory, made._device
+        if memptr is not None:
+            raw = (ctypes.c_uint8 * max(self.nbytes, 1)).from_address(memptr.ptr)
+            self._host = np.frombuffer(raw, dtype, self.size).reshape(shape)
+            self._memory = memptr.mem
+
+    @classmethod
+    def of(cls, host: np.ndarray, memory: Any, device: int) -> DeviceArray:
+        """An array of that memory."""
+        made = cls.__new__(cls)
+        made._host, made._memory, made._device = host, memory, device
+        return made
 
     # --- what it is ---
 
@@ -64,7 +91,7 @@ class DeviceArray:
     itemsize = property(lambda self: self._host.itemsize)
     strides = property(lambda self: self._host.strides)
     flags = property(lambda self: self._host.flags)
-    data = property(lambda self: MemoryPointer(self._host.ctypes.data))
+    data = property(lambda self: types.SimpleNamespace(ptr=self._host.ctypes.data, mem=self._memory))
     T = property(lambda self: self._same(self._host.T))
 
     @property
@@ -107,7 +134,7 @@ class DeviceArray:
     # --- views and copies ---
 
     def _same(self, host: np.ndarray) -> DeviceArray:
-        return DeviceArray(host, self._memory, self._device)
+        return DeviceArray.of(host, self._memory, self._device)
 
     def reshape(self, *shape: Any, order: str = "C") -> DeviceArray:
         wanted = shape[0] if len(shape) == 1 else shape
@@ -249,7 +276,7 @@ def allocate(shape: Any, dtype: Any, device: int | None = None) -> DeviceArray:
     raw = (ctypes.c_uint8 * max(memory.nbytes, 1)).from_address(memory.address)
     host = np.frombuffer(raw, kind, count).reshape(dims)
     weakref.finalize(raw, lambda held: None, memory)  # NumPy's views keep `raw`, and so the memory
-    return DeviceArray(host, memory, current_device() if device is None else device)
+    return DeviceArray.of(host, memory, current_device() if device is None else device)
 
 
 def fresh(values: Any, device: int | None = None) -> DeviceArray:

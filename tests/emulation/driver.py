@@ -23,6 +23,8 @@ import numpy as np
 
 HERE = Path(__file__).parent
 _COMMON = ["-std=c++17", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-w"]
+# Equal names in two libraries are two things: a template's static variables are a kernel's shared memory.
+_COMMON += ["-fno-gnu-unique", "-Wl,-Bsymbolic"]
 _SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g"]
 _lock = threading.Lock()
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from emulation import array as _array
-from emulation import driver
+from emulation import driver, emulated_cublas
 from emulation.array import DeviceArray, events
 
 __version__ = "14.0"
@@ -115,7 +115,7 @@ def from_dlpack(tensor: Any) -> DeviceArray:
     held = types.SimpleNamespace(address=host.ctypes.data, nbytes=host.nbytes, intact=lambda: True, keep=host)
     writable = np.frombuffer((ctypes.c_uint8 * host.nbytes).from_address(host.ctypes.data), host.dtype)
     writable.base.keep = tensor
-    return DeviceArray(writable.reshape(host.shape), held, _array.current_device())  # type: ignore[arg-type]
+    return DeviceArray.of(writable.reshape(host.shape), held, _array.current_device())
 
 
 def copyto(dst: DeviceArray, src: Any, casting: str = "same_kind", where: Any = None) -> None:
@@ -304,7 +304,7 @@ class Stream:
         return Event() if event is None else event
 
     def wait_event(self, event: Any) -> None:
-        pass
+        events["wait"] += 1
 
 
 class Event:
@@ -344,9 +344,13 @@ cuda = types.SimpleNamespace(
     Device=Device,
     Stream=Stream,
     Event=Event,
+    UnownedMemory=_array.UnownedMemory,
+    MemoryPointer=_array.MemoryPointer,
     get_current_stream=lambda device_id=-1: _streams[-1],
     is_available=lambda: True,
     compiler=types.SimpleNamespace(CompileException=CompileException),
+    cublas=emulated_cublas,
+    device=types.SimpleNamespace(get_cublas_handle=emulated_cublas.get_cublas_handle),
     runtime=types.SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
         getDeviceCount=lambda: _array.DEVICES,

@@ -2,8 +2,8 @@
 //
 // A thread runs until it waits: at a barrier for its block, at a warp function for the lanes of the mask. When
 // none can go on, a barrier at which all threads stand opens; anything else is an error, as it hangs or is
-// undefined on a device. The order of threads changes with each barrier and that of blocks with each launch,
-// so that code which needs one of them goes wrong here. Shared memory is filled with NaNs before a block.
+// undefined on a device. The order of warps and lanes changes with each barrier and that of blocks with each
+// launch, so that code which needs one of them goes wrong here. Shared memory is filled with NaNs before a block.
 
 #include <stdint.h>
 #include <stdio.h>
@@ -280,31 +280,49 @@ bool open_barrier(int count) {
     return true;
 }
 
+// The numbers below n, from any of them on, up or down.
+struct Order {
+    int n, start, step;
+    explicit Order(int n) : n(n) {
+        const unsigned random = next_random();
+        start = static_cast<int>(random / 2 % static_cast<unsigned>(n));
+        step = random % 2 ? 1 : n - 1;
+    }
+    int at(int i) const { return static_cast<int>((start + static_cast<long>(i) * step) % n); }
+};
+
+// Runs the threads of a warp to where they wait; whether there was anything to do.
+bool run_warp(int first, int size, const Order& lanes) {
+    bool ran = false, waits = false;
+    for (int i = 0; i < 32 && !failed; ++i) {
+        const int lane = lanes.at(i);
+        if (lane >= size) continue;
+        if (threads[first + lane].state == READY) {
+            resume(first + lane);
+            ran = true;
+        }
+        waits |= threads[first + lane].state == AT_WARP;
+    }
+    return (waits && !failed && resolve_warp(first, size)) || ran;
+}
+
 void run_block(int count) {
     for (int i = 0; i < count; ++i) {
         threads[i].state = READY;
         begin_at(&threads[i].context, stacks + i * (STACK + 4096) + 4096, STACK, start_thread);
     }
+    const int warps = (count + 31) / 32;
     while (!failed) {
-        const unsigned random = next_random();
-        const int start = static_cast<int>(random / 2 % static_cast<unsigned>(count));
-        const int step = random % 2 ? 1 : count - 1;
-        bool progress = false, waits_for_warp = false, all_done = true;
-        for (int i = 0, at = start; i < count && !failed; ++i, at = (at + step) % count) {
-            if (threads[at].state == READY) {
-                resume(at);
-                progress = true;
+        // Each warp in turn as far as it gets, so that it is far ahead of the next when a barrier is missing.
+        const Order order(warps), lanes(32);
+        bool all_done = true;
+        for (int i = 0; i < warps && !failed; ++i) {
+            const int first = 32 * order.at(i), size = count - first < 32 ? count - first : 32;
+            while (run_warp(first, size, lanes) && !failed) {
             }
-            waits_for_warp |= threads[at].state == AT_WARP;
-            all_done &= threads[at].state == DONE;
+            for (int lane = 0; lane < size; ++lane) all_done &= threads[first + lane].state == DONE;
         }
-        if (failed || all_done) return;
-        if (waits_for_warp)
-            for (int first = 0; first < count; first += 32)
-                progress |= resolve_warp(first, count - first < 32 ? count - first : 32);
-        bool any_ready = false;
-        for (int i = 0; i < count && !any_ready; ++i) any_ready = threads[i].state == READY;
-        if (!any_ready && !failed && !open_barrier(count)) return;
+        if (failed || all_done || !open_barrier(count)) return;
     }
 }
 
