@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from caffenorm.errors import ShapeError
+from caffenorm.errors import DeviceError, ShapeError
 from caffenorm.synced import Array, Memory, Synced
 
 
@@ -51,14 +51,25 @@ class Blob:
     Caffe: growing loses the values, shrinking keeps the memory.
     """
 
-    __slots__ = ("_data", "_diff", "_views", "count", "dtype", "shape", "tick")
+    __slots__ = ("_data", "_diff", "_home", "_views", "count", "dtype", "shape", "tick")
 
-    def __init__(self, shape: Sequence[int] = (), dtype: DTypeLike = np.float32) -> None:
+    def __init__(
+        self, shape: Sequence[int] = (), dtype: DTypeLike = np.float32, home: Memory | None = None
+    ) -> None:
+        """Make a blob.
+
+        Args:
+            shape: any number of axes.
+            dtype: float32 or float64.
+            home: the backend that `gpu_data` and `gpu_diff` show it on; None or the CPU's: they have nothing
+                to show until a GPU has used it.
+        """
         self.dtype: np.dtype[Any] = np.dtype(dtype)  # Any: float32 or float64
         self.shape, self.count = checked_shape(shape, self.dtype.itemsize)
         self.tick = 0
         self._data = Synced(self.count, self.dtype)
         self._diff = Synced(self.count, self.dtype)
+        self._home = home
         self._views: list[tuple[Array, Array] | None] = [None, None]
 
     # --- shape ---
@@ -139,6 +150,44 @@ class Blob:
     @diff.setter
     def diff(self, value: Any) -> None:
         self.diff[...] = value
+
+    @property
+    def gpu_data(self) -> Array:
+        """The values as a CuPy array on the net's GPU, which may be read, changed and kept.
+
+        It is the blob's own memory: `torch.from_dlpack(blob.gpu_data)` and whatever else speaks DLPack or
+        `__cuda_array_interface__` shares it. Assign what lies on the GPU (CuPy arrays, PyTorch's tensors), on
+        the host, or a number; it is copied into the blob. Work with it on the stream that was CuPy's current
+        one when you asked for it, or wait for that stream.
+
+        Values are copied between host and GPU when the side that is asked has not the newest. As with `data`,
+        an array that is kept counts as changed until the other side is written.
+
+        Raises:
+            DeviceError: the blob belongs to a net on the CPU.
+        """
+        return self._data.expose_device(self.shape, self.count, self._gpu(self._data))
+
+    @gpu_data.setter
+    def gpu_data(self, value: Any) -> None:  # Any: numbers, arrays of any library
+        self._gpu(self._data).assign(self.gpu_data, value)
+
+    @property
+    def gpu_diff(self) -> Array:
+        """The gradient as a CuPy array on the net's GPU; see `gpu_data`."""
+        return self._diff.expose_device(self.shape, self.count, self._gpu(self._diff))
+
+    @gpu_diff.setter
+    def gpu_diff(self, value: Any) -> None:
+        self._gpu(self._diff).assign(self.gpu_diff, value)
+
+    def _gpu(self, memory: Synced) -> Any:  # Any: the GPU's Memory, which can `assign` too
+        ops = self._home if memory.device_ops is None else memory.device_ops
+        if ops is None or ops.is_host:
+            raise DeviceError(
+                'this blob is in host memory; gpu_data and gpu_diff need a net made with device="gpu"'
+            )
+        return ops
 
     def stable_version(self) -> int | None:
         """A number that changes with the values; None while a kept array could change them unseen."""

@@ -145,7 +145,7 @@ class Layer:
 
     def new_blob(self, shape: Sequence[int]) -> Blob:
         """A blob of the net's dtype."""
-        return Blob(shape, self.dtype)
+        return Blob(shape, self.dtype, self.ops)
 
     def fill(self, blob: Blob, filler: schema.FillerParameter) -> None:
         """Fill a parameter's values with a filler's.

@@ -34,7 +34,7 @@ class Net(NetFiles):
         level: for `min_level` and `max_level` rules. stages: for `stage` and `not_stage` rules.
         weights: path of a .caffemodel or .caffemodel.h5 to load with `copy_from`.
         dtype: of all blobs, float32 or float64.
-        device: "cpu"; None takes what `set_mode_cpu` and `set_mode_gpu` chose.
+        device: "cpu", "gpu" or "gpu:1"; None takes what `set_mode_cpu` and `set_mode_gpu` chose.
         strict: unknown fields in the prototxt are errors, not warnings.
         allow_python: let `type: "Python"` layers import the module that the prototxt names. Off by default,
             because it runs code.
@@ -95,7 +95,8 @@ class Net(NetFiles):
         context = LayerContext(
             self.phase, self._ops, kind, folder, allow_python, force_backward=text.net.force_backward
         )
-        built = build(text.net, graph, context)
+        with self._ops.selected():
+            built = build(text.net, graph, context)
         guarded(Where(self.file), lambda: check_memory(built))
         self._built = built
         self._graph = graph
@@ -168,7 +169,8 @@ class Net(NetFiles):
         Raises:
             ShapeError: a layer cannot take its new bottoms; the blobs would not fit this machine's memory.
         """
-        self._guard(self._steps, lambda step: step.reshape())
+        with self._ops.selected():
+            self._guard(self._steps, lambda step: step.reshape())
         self._ticks = ShapeClock.ticks
         guarded(Where(self.file), lambda: check_memory(self._built))
 
@@ -177,14 +179,15 @@ class Net(NetFiles):
         blobs: Iterable[str] | None = None,
         start: str | None = None,
         end: str | None = None,
-        **inputs: ArrayLike,
+        **inputs: Any,  # Any: NumPy's ArrayLike, or a GPU's array
     ) -> dict[str, Floats]:
         """Run the net.
 
         Args:
             blobs: names of blobs to return beside the outputs.
             start, end: names of the first and the last layer to run; end is included.
-            inputs: input blob name -> values. All inputs or none; the net takes their shapes.
+            inputs: input blob name -> values; for a net on a GPU also arrays that lie there (CuPy's,
+                PyTorch's). All inputs or none; the net takes their shapes.
 
         Returns:
             name -> array. The arrays are the blobs' own memory: copy what must outlive the next forward.
@@ -206,6 +209,10 @@ class Net(NetFiles):
 
     def run_forward(self, first: int = 0, last: int | None = None) -> None:
         """Run layers `first` to `last` by number, and return nothing."""
+        with self._ops.selected():
+            self._run_forward(first, last)
+
+    def _run_forward(self, first: int, last: int | None) -> None:
         last = len(self._steps) - 1 if last is None else last
         if self._ticks != ShapeClock.ticks:
             self._reshape_changed(first)
@@ -282,6 +289,10 @@ class Net(NetFiles):
 
     def run_backward(self, first: int | None = None, last: int = 0) -> None:
         """Run layers `first` down to `last` backward, by number, and return nothing."""
+        with self._ops.selected():
+            self._run_backward(first, last)
+
+    def _run_backward(self, first: int | None, last: int) -> None:
         first = len(self._steps) - 1 if first is None else first
         step: Step | None = None
         try:
@@ -331,8 +342,9 @@ class Net(NetFiles):
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
-        for param in self.learnable_params:
-            param.blob.write_diff()[...] = 0
+        with self._ops.selected():
+            for param in self.learnable_params:
+                param.blob.write_diff(self._ops)[...] = 0
 
     # --- steps ---
 
@@ -402,7 +414,7 @@ class Net(NetFiles):
             return list(self.outputs)
         return list(self.top_names[self._layer_names[last]])
 
-    def _set_inputs(self, inputs: Mapping[str, ArrayLike]) -> None:
+    def _set_inputs(self, inputs: Mapping[str, Any]) -> None:
         unknown = [name for name in inputs if name not in self.inputs]
         missing = [name for name in self.inputs if name not in inputs]
         if unknown or missing:
@@ -410,16 +422,20 @@ class Net(NetFiles):
                 f"forward takes all inputs, {self.inputs}, or none; unknown {unknown}, missing {missing}"
             )
         for name, value in inputs.items():
-            blob, array = self.blobs[name], np.asarray(value)
-            if array.shape != blob.shape:
+            blob, on_device = self.blobs[name], self._ops.is_device_array(value)
+            array: Any = value if on_device else np.asarray(value)  # Any: an array of another library
+            if tuple(array.shape) != blob.shape:
                 if array.ndim != blob.num_axes:
                     raise ShapeError(
                         f'input "{name}" has shape {list(blob.shape)}, '
                         f"the values given have {list(array.shape)}",
                         Where(self.file),
                     )
-                blob.reshape(array.shape)
-            self._assign(blob.write(), array, f'input "{name}"')
+                blob.reshape(tuple(array.shape))
+            if on_device:
+                self._ops.assign(blob.write(self._ops), array)
+            else:
+                self._assign(blob.write(), array, f'input "{name}"')
 
     def _assign(self, target: Floats, value: ArrayLike, what: str) -> None:
         try:

@@ -86,7 +86,7 @@ def build(net: schema.NetParameter, graph: Graph, context: LayerContext) -> Buil
         CaffenormError: a layer refuses its parameters or its bottoms; file, line and layer are named.
     """
     built = BuiltNet()
-    built.blobs = [Blob((), context.dtype) for _ in graph.blob_names]
+    built.blobs = [Blob((), context.dtype, context.ops) for _ in graph.blob_names]
     built.need_backward = [False] * len(graph.blob_names)
     classes = registered_layers()
     shared: dict[str, _Shared] = {}
@@ -107,7 +107,7 @@ def build(net: schema.NetParameter, graph: Graph, context: LayerContext) -> Buil
             bottom = [built.blobs[i] for i in node.bottoms]
             top = [built.blobs[i] for i in node.tops]
             _check_counts(layer, len(bottom), len(top))
-            top += [Blob((), context.dtype) for _ in range(_missing_tops(layer, len(top)))]
+            top += [Blob((), context.dtype, context.ops) for _ in range(_missing_tops(layer, len(top)))]
             step = LayerStep(node.index, layer, bottom, top, node.where)
             step.loss_weights = _loss_weights(layer, len(top))
             written_rates = [spec.lr_mult for spec in message.param]

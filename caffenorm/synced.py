@@ -3,11 +3,18 @@
 Access says what is meant, and the copies follow from it: `read` (newest values, not to be changed), `write`
 (will be overwritten whole, so nothing is copied) and `update` (read and change). Memory is taken at the first
 access; what nobody wrote reads as zeros.
+
+Users get arrays that they may keep (`expose`, `expose_device`). Nobody tells when they change them, so as
+long as one is kept, the side that it belongs to counts as changed, until the other side is written.
+
+On a device, each access lets the current stream wait for the stream of the access before, if that was
+another.
 """
 
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -20,13 +27,16 @@ _HELD = 2  # what sys.getrefcount says of an array that only the dictionary hold
 
 
 class Memory(Protocol):
-    """What Synced needs of a backend."""
+    """What Synced needs of a backend; all but `is_host` and `empty` of those with a memory of their own."""
 
     is_host: bool
 
     def empty(self, count: int, dtype: np.dtype[Any]) -> Array: ...  # Any: float32 or float64
-    def to_device(self, host: NDArray[Any]) -> Array: ...
-    def to_host(self, device: Array) -> NDArray[Any]: ...
+    def upload(self, host: NDArray[Any], device: Array) -> None: ...
+    def download(self, device: Array, host: NDArray[Any]) -> None: ...
+    def fill(self, device: Array, value: float) -> None: ...
+    def alias(self, device: Array, owner: object) -> Array: ...
+    def order_after(self, stream: Any) -> Any: ...  # Any: the device's stream, or None
 
 
 class _Exposed:
@@ -35,6 +45,13 @@ class _Exposed:
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
         self.__array_interface__ = array.__array_interface__
+
+
+class _Owner:
+    """Lives as long as somebody keeps an array of the device."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
 
 
 def aligned_zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -53,8 +70,8 @@ class Synced:
     """
 
     __slots__ = (
-        "_dependents", "_device", "_exposed", "_host", "_newest_on_host", "_ops",
-        "count", "dtype", "pending", "version",
+        "_dependents", "_device", "_device_current", "_exposed", "_exposed_device", "_host", "_host_current",
+        "_ops", "_stream", "count", "dtype", "pending", "version",
     )  # fmt: skip
 
     def __init__(self, count: int, dtype: np.dtype[Any]) -> None:
@@ -65,8 +82,11 @@ class Synced:
         self._host: NDArray[Any] | None = None
         self._device: Array | None = None
         self._ops: Memory | None = None
-        self._newest_on_host = True
+        self._stream: Any = None  # the device's stream that used `_device` last
+        self._host_current = True
+        self._device_current = False
         self._exposed: dict[tuple[int, ...], NDArray[Any]] = {}
+        self._exposed_device: list[weakref.ref[_Owner]] = []
         self._dependents: dict[int, Synced] = {}
 
     @property
@@ -80,8 +100,9 @@ class Synced:
         if count > self.count:
             self.count = count
             self._host = self._device = None
-            self._newest_on_host = True
+            self._host_current, self._device_current = True, False
             self._exposed = {}
+            self._exposed_device = []
             self.version += 1
 
     def postpone(self, make: Callable[[], None], sources: Iterable[Synced]) -> None:
@@ -122,29 +143,28 @@ class Synced:
         if self.pending is not None:
             self.settle()
         if ops is None or ops.is_host:
-            if not self._newest_on_host:
-                assert self._ops is not None
-                self.host_base()[...] = self._ops.to_host(self._device)
-                self._newest_on_host = True
+            if not self._host_current:
+                self._download()
             return self.host_base()
-        if self._device is None or self._ops is not ops or self._newest_on_host:
-            self._device = ops.to_device(self.read())
-            self._ops = ops
-            self._newest_on_host = False
-        return self._device
+        device = self._on_device(ops)
+        if not self._device_current:
+            if self._host is None:
+                ops.fill(device, 0)
+            else:
+                ops.upload(self._host, device)
+            self._device_current = not self._kept_on_host()
+        return device
 
     def write(self, ops: Memory | None = None) -> Array:
         """Memory on the side of `ops` (None: host) that the caller overwrites whole."""
         self.version += 1
         self.pending = None
         if ops is None or ops.is_host:
-            self._newest_on_host = True
+            self._host_current, self._device_current = True, False
             return self.host_base()
-        if self._device is None or self._ops is not ops:
-            self._device = ops.empty(self.count, self.dtype)
-            self._ops = ops
-        self._newest_on_host = False
-        return self._device
+        device = self._on_device(ops)
+        self._host_current, self._device_current = False, True
+        return device
 
     def update(self, ops: Memory | None = None) -> Array:
         """Newest values on the side of `ops` (None: host), which the caller changes."""
@@ -152,9 +172,36 @@ class Synced:
         if self._dependents:
             self._settle_dependents()
         self.version += 1
-        if ops is None or ops.is_host:
-            self._newest_on_host = True
+        on_host = ops is None or ops.is_host
+        self._host_current, self._device_current = on_host, not on_host
         return array
+
+    # --- the device ---
+
+    @property
+    def device_ops(self) -> Memory | None:
+        """The backend that has the device's array; None where there is none."""
+        return self._ops
+
+    def _on_device(self, ops: Memory) -> Array:
+        """The device's array, whoever is newest; the current stream may work with it."""
+        if self._ops is not ops:
+            if not self._host_current:
+                self._download()
+            self._host_current, self._device_current = True, False
+            self._ops, self._device, self._stream = ops, None, None
+        if self._device is None:
+            self._device = ops.empty(self.count, self.dtype)
+        self._stream = ops.order_after(self._stream)
+        return self._device
+
+    def _download(self) -> None:
+        assert self._ops is not None
+        self._stream = self._ops.order_after(self._stream)
+        self._ops.download(self._device, self.host_base())
+        self._host_current = not self._kept_on_device()
+
+    # --- users' arrays ---
 
     def expose(self, shape: tuple[int, ...], count: int) -> NDArray[Any]:
         """A host array for users, who may keep it and change it at any later time; see `stable_version`."""
@@ -165,9 +212,25 @@ class Synced:
             self._exposed[shape] = exposed
         return exposed
 
+    def expose_device(self, shape: tuple[int, ...], count: int, ops: Memory) -> Array:
+        """The same on a device: an array that users may keep and change at any later time."""
+        view = self.update(ops)[:count].reshape(shape)
+        owner = _Owner(view)
+        self._kept_on_device()
+        self._exposed_device.append(weakref.ref(owner))
+        return ops.alias(view, owner)
+
+    def _kept_on_host(self) -> bool:
+        for exposed in self._exposed.values():  # noqa: SIM110 (a generator would hold one more reference)
+            if sys.getrefcount(exposed) > _HELD + 1:  # the dictionary, the loop variable and the argument
+                return True
+        return False
+
+    def _kept_on_device(self) -> bool:
+        if self._exposed_device:
+            self._exposed_device = [owner for owner in self._exposed_device if owner() is not None]
+        return bool(self._exposed_device)
+
     def stable_version(self) -> int | None:
         """The version, or None while somebody outside keeps an array that could change the values unseen."""
-        for exposed in self._exposed.values():
-            if sys.getrefcount(exposed) > _HELD + 1:  # the dictionary, the loop variable and the argument
-                return None
-        return self.version
+        return None if self._kept_on_host() or self._kept_on_device() else self.version

@@ -36,12 +36,12 @@ class LossLayer(Layer):
         top[0].reshape(())
 
     def set_loss(self, top: Sequence[Blob], value: float) -> None:
-        """Write the loss."""
-        self.write(top[0])[...] = value
+        """Write the loss, on the host: there it comes from, and there it is read."""
+        top[0].write()[...] = value
 
     def loss_weight(self, top: Sequence[Blob]) -> float:
         """The weight of this loss in the net's, as backward finds it."""
-        return float(self.read_diff(top[0]))
+        return float(top[0].read_diff())  # on the host, where reshape wrote it
 
 
 def check_batch(bottom: Sequence[Blob]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ from caffenorm.backends.cpu.statistics import CpuStatistics
 from caffenorm.backends.cpu.tensor import CpuTensor
 from caffenorm.backends.cpu.window import CpuWindow
 
+_NO_CONTEXT = nullcontext()
 _ALIGNMENT = 64  # bytes: what streaming stores of AVX-512 need
 
 
@@ -40,10 +42,33 @@ class CpuOps(CpuNorm, CpuChannel, CpuStatistics, CpuActivation, CpuWindow, CpuCo
         start = -raw.ctypes.data % _ALIGNMENT
         return raw[start : start + count * dtype.itemsize].view(dtype)
 
-    def to_device(self, host: NDArray[Any]) -> NDArray[Any]:
-        """The array itself: host and device are one."""
-        return host
+    def selected(self) -> AbstractContextManager[Any]:  # Any: nobody looks at it
+        """Nothing to select."""
+        return _NO_CONTEXT
 
-    def to_host(self, device: NDArray[Any]) -> NDArray[Any]:
-        """The array itself: host and device are one."""
+    def is_device_array(self, value: Any) -> bool:
+        """No: arrays of the host's memory have no device."""
+        return False
+
+    def assign(self, target: NDArray[Any], value: Any) -> None:
+        """target[...] = value."""
+        target[...] = value
+
+    def upload(self, host: NDArray[Any], device: NDArray[Any]) -> None:
+        """Copy."""
+        device[...] = host.reshape(device.shape)
+
+    def download(self, device: NDArray[Any], host: NDArray[Any]) -> None:
+        """Copy."""
+        host[...] = device.reshape(host.shape)
+
+    def fill(self, device: NDArray[Any], value: float) -> None:
+        """Set all of an array."""
+        device[...] = value
+
+    def alias(self, device: NDArray[Any], owner: object) -> NDArray[Any]:
+        """The array itself: NumPy's views keep their owner."""
         return device
+
+    def order_after(self, stream: None) -> None:
+        """There are no streams."""

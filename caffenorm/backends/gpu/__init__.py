@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from caffenorm.backends.gpu.cuda import FOLDER, Device
 
+_DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged
 _FAMILIES = ("norm", "channel", "statistics", "activation", "window", "conv", "tensor", "loss")
 _MIXINS: tuple[type, ...] = tuple(
     getattr(importlib.import_module(f"caffenorm.backends.gpu.{name}"), f"Gpu{name.capitalize()}")
@@ -44,13 +46,58 @@ class GpuOps(*_MIXINS):  # type: ignore[misc]  # bases are a list
         with self.device.selected():
             return self.xp.empty(count, dtype=dtype)
 
-    def to_device(self, host: NDArray[Any]) -> Any:
-        """A copy of a host array on this GPU."""
-        with self.device.selected():
-            return self.xp.asarray(host)
+    def selected(self) -> AbstractContextManager[Any]:  # Any: nobody looks at it
+        """Context in which this is CuPy's current device."""
+        context: AbstractContextManager[Any] = self.device.selected()
+        return context
 
-    def to_host(self, device: Any) -> NDArray[Any]:
-        """A copy of this GPU's array on the host; waits for what the current stream has to do before."""
+    def is_device_array(self, value: Any) -> bool:  # Any: of whatever library
+        """Whether it lies on a GPU and says so, by DLPack or `__cuda_array_interface__`."""
+        if isinstance(value, self.xp.ndarray):
+            return True
+        if hasattr(value, "__dlpack_device__"):
+            return value.__dlpack_device__()[0] in _DLPACK_CUDA
+        return hasattr(value, "__cuda_array_interface__")
+
+    def assign(self, target: Any, value: Any) -> None:
+        """target[...] = value, for a number or an array of any library, wherever it lies."""
         with self.device.selected():
-            host: NDArray[Any] = self.xp.asnumpy(device)
-            return host
+            target[...] = self._taken(value)
+
+    def _taken(self, value: Any) -> Any:
+        """The value as a number or as an array on this GPU, without a copy where it is there already."""
+        if np.isscalar(value):
+            return value
+        if not self.is_device_array(value):
+            return self.xp.asarray(np.asarray(value))
+        if not isinstance(value, self.xp.ndarray):
+            exports = hasattr(value, "__dlpack__")
+            value = self.xp.from_dlpack(value) if exports else self.xp.asarray(value)
+        if int(value.device) != self.device.index:
+            return self.xp.asarray(self.xp.asnumpy(value))
+        return value
+
+    def upload(self, host: NDArray[Any], device: Any) -> None:
+        """Copy a host array into this GPU's array of the same count."""
+        with self.device.selected():
+            device.set(host.reshape(device.shape))
+
+    def download(self, device: Any, host: NDArray[Any]) -> None:
+        """Copy this GPU's array into a host array of the same count; waits for the current stream."""
+        with self.device.selected():
+            device.get(out=host.reshape(device.shape))
+
+    def fill(self, device: Any, value: float) -> None:
+        """Set all of an array."""
+        with self.device.selected():
+            device.fill(value)
+
+    def alias(self, device: Any, owner: object) -> Any:
+        """The same memory as an array that, with all its views, keeps `owner` alive."""
+        cuda = self.xp.cuda
+        memory = cuda.UnownedMemory(device.data.ptr, device.nbytes, owner, self.device.index)
+        return self.xp.ndarray(device.shape, device.dtype, cuda.MemoryPointer(memory, 0))
+
+    def order_after(self, stream: Any) -> Any:
+        """Let the current stream wait for what is in `stream` (None: nothing) and return the current one."""
+        return self.device.order_after(stream)

@@ -200,6 +200,14 @@ class Device:
         """Context in which this is CuPy's current device."""
         return self.xp.cuda.Device(self.index)
 
+    def order_after(self, stream: Any) -> Any:  # Any: CuPy's stream
+        """Let the current stream wait for what is in `stream` (None: nothing) and return the current one."""
+        current = self.xp.cuda.get_current_stream(self.index)
+        if stream is not None and stream.ptr != current.ptr:
+            with self.selected():
+                current.wait_event(stream.record())
+        return current
+
     def blocks(self, count: int, threads: int = 256, per_thread: int = 4) -> int:
         """Blocks for a loop of grid stride: enough to fill the device, never more than there is work.
 
@@ -217,10 +225,11 @@ class Device:
 
         What one op leaves there, the next on the same stream may overwrite.
         """
-        key = (self.xp.cuda.get_current_stream().ptr, name)
+        key = (self.xp.cuda.get_current_stream(self.index).ptr, name)
         held = self._scratch.get(key)
         if held is None or held.nbytes < nbytes:
-            self._scratch[key] = held = self.xp.empty(max(nbytes, 256), dtype=np.uint8)
+            with self.selected():
+                self._scratch[key] = held = self.xp.empty(max(nbytes, 256), dtype=np.uint8)
         return held
 
 

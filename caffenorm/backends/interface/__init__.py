@@ -6,6 +6,7 @@ given, and keep no state but the number of threads. Channel-wise ops see arrays 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -46,8 +47,28 @@ class Ops(
     ) -> Any:  # Any: the device's array, of float32 or float64
         """A flat array of that many values, not set."""
 
-    def to_device(self, host: NDArray[Any]) -> Any:
-        """A copy of a host array on this device."""
+    def selected(self) -> AbstractContextManager[Any]:  # Any: nobody looks at it
+        """Context in which `xp` works on this device's arrays."""
 
-    def to_host(self, device: Any) -> NDArray[Any]:
-        """A copy of this device's array on the host."""
+    def is_device_array(self, value: Any) -> bool:
+        """Whether `value`, of any library, lies in a GPU's memory; a backend of the host says no."""
+
+    def assign(self, target: Any, value: Any) -> None:
+        """target[...] = value, for a number or an array of any library, wherever it lies."""
+
+    # What Synced keeps host and device in step with; never called where is_host.
+
+    def upload(self, host: NDArray[Any], device: Any) -> None:
+        """Copy a host array into this device's array of the same count."""
+
+    def download(self, device: Any, host: NDArray[Any]) -> None:
+        """Copy this device's array into a host array of the same count, and wait for it."""
+
+    def fill(self, device: Any, value: float) -> None:
+        """Set all of this device's array."""
+
+    def alias(self, device: Any, owner: object) -> Any:
+        """The same memory as an array that, with all its views, keeps `owner` alive."""
+
+    def order_after(self, stream: Any) -> Any:
+        """Let the current stream wait for what is in `stream` (None: nothing) and return the current one."""
