@@ -265,7 +265,10 @@ def _given(matcher: Matcher, mapping: Mapped) -> list[tuple[Module, Module | Non
 
 def _piece(matcher: Matcher, named: Mapping[str, str], owners: Mapping[str, Module]) -> Module:
     """A module of the tensors that a mapping names one by one."""
-    made = Module(next(iter(named.values())), len(matcher.theirs), {}, {})
+    prefixes = {name.rpartition(".")[0] for name in named.values()}
+    made = Module(
+        prefixes.pop() if len(prefixes) == 1 else " and ".join(named.values()), len(matcher.theirs), {}, {}
+    )
     for role, name in named.items():
         owner = owners[name]
         old = next(key for key, full in owner.names.items() if full == name)
