@@ -11,6 +11,7 @@ from caffenorm._extras import require
 from caffenorm._files import atomic_write
 from caffenorm.cli import _output
 from caffenorm.cli._options import load_net
+from caffenorm.cli._proof import tell
 from caffenorm.cli.convert_request import Request
 from caffenorm.convert import Verification, describe, verify
 from caffenorm.convert.live import build_module
@@ -48,7 +49,7 @@ def run(request: Request) -> int:
     else:
         for remark in program.notes:
             _output.note(remark)
-        _say(found, [*files, page, data])
+        tell(found, [*files, page, data])
     return 0 if found is None or found.ok else 1
 
 
@@ -67,17 +68,3 @@ def _verified(net: Net, request: Request) -> Verification:
             preparation=preparation,
             progress=say,
         )
-
-
-def _say(found: Verification | None, files: list[Path]) -> None:
-    """What was written, and how it compares."""
-    click.echo(f"written to {files[0].parent}: {', '.join(file.name for file in files)}")
-    if found is None:
-        click.echo("not compared with the Caffe net")
-        return
-    mark = (
-        click.style("agrees: ", fg="green", bold=True)
-        if found.ok
-        else click.style("DIFFERS: ", fg="red", bold=True)
-    )
-    click.echo(mark + str(found))

@@ -199,7 +199,7 @@ class BlobRun:
             wanted, value = _logarithms(wanted), _logarithms(value)
             mine = None if mine is None else _logarithms(mine)
         off = relative(wanted, mine) if mine is not None else np.inf
-        return replace(check, figures=figures(wanted, value), own=off)
+        return replace(check, figures=figures(wanted, value, brief=kind == np.float64), own=off)
 
     def _judged(self, check: BlobCheck, values: InputSet, rounding: float) -> BlobCheck:
         """With the limits that hold for these inputs, and whether it is within them."""

@@ -141,11 +141,14 @@ class _Pair:
 def _scaled(pairs: list[_Pair], dtype: DTypeLike, said: str) -> tuple[ValueCheck, ...]:
     """Differences over the largest value, or over what is faint among all of the kind."""
     kind = np.dtype(dtype)
-    largest = {pair.kind: max(largest_of(p.expected) for p in pairs if p.kind == pair.kind) for pair in pairs}
+    sizes = [largest_of(pair.expected) for pair in pairs]
+    largest: dict[str, float] = {}
+    for pair, size in zip(pairs, sizes, strict=True):
+        largest[pair.kind] = max(size, largest.get(pair.kind, 0.0))
     rows = []
-    for pair in pairs:
+    for pair, size in zip(pairs, sizes, strict=True):
         value = pair.value.reshape(pair.expected.shape)
-        scale = max(largest_of(pair.expected), _FAINT[kind] * largest[pair.kind])
+        scale = max(size, _FAINT[kind] * largest[pair.kind])
         off = float(differences(pair.expected, value).max(initial=0.0))
         limit, ratio = _LIMITS[kind], off / scale if scale else off
         why = said if ratio > limit else ""
