@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from caffenorm import schema
 from caffenorm.blob import Blob
 from caffenorm.errors import LayerError, ShapeError
 from caffenorm.layer import Layer, canonical_axis
@@ -111,6 +112,7 @@ class ConvolutionBase(Layer):
             pad=(*windows.pad, *(0 for _ in one)),
             dilation=(*windows.dilation, *one),
             dtype=self.dtype,
+            engine=schema.ConvolutionParameter.Engine.Name(self.param.convolution_param.engine),
         )
         self._packed_versions = {}
 

@@ -33,7 +33,8 @@ def _matrix(address: int, kind: int, rows: int, columns: int, leading: int) -> n
 def gemmStridedBatchedEx(  # noqa: N802 (CuPy's name)
     handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
     a: int, a_type: int, lda: int, stride_a: int, b: int, b_type: int, ldb: int, stride_b: int,
-    beta: int, c: int, c_type: int, ldc: int, stride_c: int, batch_count: int, compute_type: int, algorithm: int,
+    beta: int, c: int, c_type: int, ldc: int, stride_c: int, batch_count: int, compute_type: int,
+    algorithm: int,
 ) -> None:  # fmt: skip
     """c = alpha op(a) op(b) + beta c; with beta 0 what c held does not matter, not even a NaN."""
     if handle != HANDLE or not a_type == b_type == c_type or algorithm != CUBLAS_GEMM_DEFAULT:

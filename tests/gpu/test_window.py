@@ -138,37 +138,45 @@ def test_max_passes_over_nan_and_takes_the_first_of_equal_ones(gpu_ops, size, sh
     check_max(gpu_ops, case, x)
 
 
-@few
-@given(case=cases(), seed=st.integers(0, 99))
-def test_gradient_of_max_is_the_cpus_bit_by_bit(gpu_ops, case, seed):
+def check_max_gradient(ops, case, seed=0):
     _, index = cpu_max(case, case.values(case.x, seed, ties=True))
     dy, expected = case.values(case.y, seed + 1), np.empty(case.x, case.dtype)
-    dx = unset(gpu_ops, case.x, case.dtype, case.shift)
+    dx = unset(ops, case.x, case.dtype, case.shift)
 
-    arrays = (to_device(gpu_ops, dy, case.shift), to_device(gpu_ops, index))
-    gpu_ops.max_pool_backward(case.plan(gpu_ops), *arrays, dx)
+    arrays = (to_device(ops, dy, case.shift), to_device(ops, index))
+    ops.max_pool_backward(case.plan(ops), *arrays, dx)
 
     CPU.max_pool_backward(case.plan(CPU), dy, index, expected)
     np.testing.assert_array_equal(dx.get(), expected)
 
 
+@few
+@given(case=cases(), seed=st.integers(0, 99))
+def test_gradient_of_max_is_the_cpus_bit_by_bit(gpu_ops, case, seed):
+    check_max_gradient(gpu_ops, case, seed)
+
+
 # --- average ---
 
 
-@few
-@given(case=cases(), seed=st.integers(0, 99))
-def test_average_and_its_gradient_are_the_cpus(gpu_ops, case, seed):
+def check_average(ops, case, seed=0):
     x, dy = case.values(case.x, seed), case.values(case.y, seed + 1)
-    y, dx = (unset(gpu_ops, shape, case.dtype, case.shift) for shape in (case.y, case.x))
+    y, dx = (unset(ops, shape, case.dtype, case.shift) for shape in (case.y, case.x))
 
-    gpu_ops.average_pool(case.plan(gpu_ops), to_device(gpu_ops, x, case.shift), y)
-    gpu_ops.average_pool_backward(case.plan(gpu_ops), to_device(gpu_ops, dy, case.shift), dx)
+    ops.average_pool(case.plan(ops), to_device(ops, x, case.shift), y)
+    ops.average_pool_backward(case.plan(ops), to_device(ops, dy, case.shift), dx)
 
     expected, expected_dx = np.empty(case.y, case.dtype), np.empty(case.x, case.dtype)
     CPU.average_pool(case.plan(CPU), x, expected)
     CPU.average_pool_backward(case.plan(CPU), dy, expected_dx)
     assert_near(y, expected)
     assert_near(dx, expected_dx)
+
+
+@few
+@given(case=cases(), seed=st.integers(0, 99))
+def test_average_and_its_gradient_are_the_cpus(gpu_ops, case, seed):
+    check_average(gpu_ops, case, seed)
 
 
 @pytest.mark.parametrize("size", [(7, 7), (11, 12), (31, 33), (64, 64), (6, 7, 8)])
@@ -183,30 +191,36 @@ def test_whole_planes_are_averaged(gpu_ops, size, shift, dtype):
     assert_near(y, x.astype("f8").reshape(5, -1).mean(1).reshape(case.y))
 
 
-def test_more_planes_than_one_grid_has_are_pooled(gpu_ops):
+@pytest.fixture
+def small_grids(monkeypatch):
+    """Grids of two blocks, which go on to all other planes and windows."""
+    monkeypatch.setattr("caffenorm.backends.gpu.planes._MOST_ROWS", 2)
+    monkeypatch.setattr("caffenorm.backends.gpu.window._MOST_BLOCKS", 2)
+
+
+def test_blocks_go_on_to_further_planes(gpu_ops, small_grids):
     case = Case(700, (3, 3), (2, 2), (2, 2), (1, 1), (0, 0), (0, 0))
-    x, y = case.values(case.x), unset(gpu_ops, case.y, "f4")
 
-    gpu_ops.average_pool(case.plan(gpu_ops), to_device(gpu_ops, x), y)
+    check_all(gpu_ops, case)
 
-    views = np.lib.stride_tricks.sliding_window_view(x.astype("f8"), (2, 2), axis=(1, 2))
-    assert_near(y, views.mean((-1, -2)))
+
+@pytest.mark.parametrize("size", [(12, 12), (33, 40)])
+def test_blocks_go_on_to_further_windows(gpu_ops, small_grids, size):
+    check_all(gpu_ops, whole(size, planes=9))
 
 
 # --- stochastic ---
 
 
-@few
-@given(case=cases(), seed=st.integers(0, 99))
-def test_stochastic_pooling_draws_what_the_cpu_draws(gpu_ops, case, seed):
+def check_stochastic(ops, case, seed=0):
     x = case.values(case.x, seed)
     x = np.where(x < -1, x, np.abs(x))  # negative ones and NaN, too
     x.reshape(-1)[seed % x.size] = np.nan if seed % 2 else 0
     draws = np.random.default_rng(seed).random(case.y).astype(case.dtype)
-    y, index = unset(gpu_ops, case.y, case.dtype), unset(gpu_ops, case.y, np.int32)
+    y, index = unset(ops, case.y, case.dtype), unset(ops, case.y, np.int32)
 
-    arrays = (to_device(gpu_ops, x, case.shift), to_device(gpu_ops, draws))
-    gpu_ops.stochastic_pool(case.plan(gpu_ops), *arrays, y, index)
+    arrays = (to_device(ops, x, case.shift), to_device(ops, draws))
+    ops.stochastic_pool(case.plan(ops), *arrays, y, index)
 
     expected, places = np.empty(case.y, case.dtype), np.empty(case.y, np.int32)
     CPU.stochastic_pool(case.plan(CPU), x, draws, expected, places)
@@ -216,19 +230,48 @@ def test_stochastic_pooling_draws_what_the_cpu_draws(gpu_ops, case, seed):
 
 @few
 @given(case=cases(), seed=st.integers(0, 99))
-def test_weighted_pooling_and_its_gradient_are_the_cpus(gpu_ops, case, seed):
-    x, dy = np.maximum(case.values(case.x, seed), 0), case.values(case.y, seed + 1)
-    y, dx = (unset(gpu_ops, shape, case.dtype) for shape in (case.y, case.x))
-    on_device = to_device(gpu_ops, x, case.shift)
+def test_stochastic_pooling_draws_what_the_cpu_draws(gpu_ops, case, seed):
+    check_stochastic(gpu_ops, case, seed)
 
-    gpu_ops.weighted_pool(case.plan(gpu_ops), on_device, y)
-    gpu_ops.weighted_pool_backward(case.plan(gpu_ops), on_device, to_device(gpu_ops, dy), dx)
+
+@pytest.mark.parametrize(("draw", "place"), [(0.0, 0), (0.25, 1), (0.3, 2), (0.5, 2), (0.75, 3), (1.0, 3)])
+def test_the_value_that_just_reaches_the_share_is_drawn(gpu_ops, draw, place):
+    case = whole((4,), planes=1)
+    y, index = unset(gpu_ops, case.y, "f4"), unset(gpu_ops, case.y, np.int32)
+    arrays = (np.array([[0, 1, 1, 2]], "f4"), np.full(case.y, draw, "f4"))
+
+    gpu_ops.stochastic_pool(case.plan(gpu_ops), *(to_device(gpu_ops, a) for a in arrays), y, index)
+
+    assert index.get().item() == place
+
+
+def check_weighted(ops, case, seed=0):
+    x, dy = np.maximum(case.values(case.x, seed), 0), case.values(case.y, seed + 1)
+    y, dx = (unset(ops, shape, case.dtype) for shape in (case.y, case.x))
+    on_device = to_device(ops, x, case.shift)
+
+    ops.weighted_pool(case.plan(ops), on_device, y)
+    ops.weighted_pool_backward(case.plan(ops), on_device, to_device(ops, dy), dx)
 
     expected, expected_dx = np.empty(case.y, case.dtype), np.empty(case.x, case.dtype)
     CPU.weighted_pool(case.plan(CPU), x, expected)
     CPU.weighted_pool_backward(case.plan(CPU), x, dy, expected_dx)
     assert_near(y, expected)
     assert_near(dx, expected_dx)
+
+
+@few
+@given(case=cases(), seed=st.integers(0, 99))
+def test_weighted_pooling_and_its_gradient_are_the_cpus(gpu_ops, case, seed):
+    check_weighted(gpu_ops, case, seed)
+
+
+def check_all(ops, case):
+    check_max(ops, case, case.values(case.x, ties=True))
+    check_max_gradient(ops, case)
+    check_average(ops, case)
+    check_stochastic(ops, case)
+    check_weighted(ops, case)
 
 
 def test_arrays_of_other_counts_are_refused(gpu_ops):
@@ -417,3 +460,9 @@ def test_places_fit_int32(gpu_ops):
     with pytest.raises(ShapeError, match="too large for pooling"):
         whole((1 << 16, 1 << 15)).plan(gpu_ops)
     assert math.prod((1 << 16, 1 << 15)) == 2**31
+
+
+def test_columns_of_further_channels(gpu_ops, small_grids):
+    windows = {"kernel": (2, 3), "stride": (1, 2), "pad": (1, 1), "dilation": (1, 2)}
+
+    check_patches(gpu_ops, ((4, 5), (5, 2), windows), 90, "f4", 0, 0)

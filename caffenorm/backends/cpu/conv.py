@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffenorm._kernels import kernels
-from caffenorm.backends.cpu.conv_plan import Shape, forward_plan, transposed_plan
+from caffenorm.backends.conv_shape import Shape, expect_count, product_sizes
+from caffenorm.backends.cpu.conv_plan import forward_plan, transposed_plan
 from caffenorm.backends.cpu.workspace import workspace
-from caffenorm.errors import ShapeError
 
 _k = kernels("conv")
 _FLOAT, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -53,11 +53,6 @@ def _flat(array: Array | None) -> Array | None:
     return None if array is None else array.reshape(-1)
 
 
-def _expect(array: Array, count: int, what: str) -> None:
-    if array.size != count:
-        raise ShapeError(f"{what} has shape {list(array.shape)}, {array.size} values; expected {count}")
-
-
 class CpuConv:
     """Ops of the family conv."""
 
@@ -74,6 +69,7 @@ class CpuConv:
         pad: tuple[int, ...],
         dilation: tuple[int, ...],
         dtype: np.dtype[Any],
+        engine: str = "DEFAULT",
     ) -> CpuConvolution:
         images, channels, *size = x_shape
         outputs, _, *kernel = weights_shape
@@ -86,8 +82,8 @@ class CpuConv:
         self, plan: CpuConvolution, weights: Array, packed: Array, *, transposed: bool = False
     ) -> None:
         direction = plan.transposed if transposed else plan.forward
-        _expect(weights, direction.weight_count, "the weights array")
-        _expect(packed, direction.packed_count, "the packed array")
+        expect_count(weights, direction.weight_count, "the weights array")
+        expect_count(packed, direction.packed_count, "the packed array")
         _PACK[weights.dtype](direction, weights.reshape(-1), packed.reshape(-1), self.threads)
 
     def convolve(
@@ -126,16 +122,16 @@ class CpuConv:
         more: Array | None,
         slope: float | None,
     ) -> None:
-        _expect(x, direction.x_count, "the input")
-        _expect(y, direction.y_count, "the result")
+        expect_count(x, direction.x_count, "the input")
+        expect_count(y, direction.y_count, "the result")
         work = workspace(direction.work_bytes(x.itemsize, self.threads))
         arrays = (x.reshape(-1), packed.reshape(-1), y.reshape(-1), _flat(bias), _flat(more))
         _CONVOLVE[x.dtype](direction, *arrays, slope, self.threads, work)
 
     def convolve_gradient(self, plan: CpuConvolution, x: Array, dy: Array, dweights: Array) -> None:
-        _expect(x, plan.forward.x_count, "the input")
-        _expect(dy, plan.forward.y_count, "the result's gradient")
-        _expect(dweights, plan.forward.weight_count, "the weights' gradient")
+        expect_count(x, plan.forward.x_count, "the input")
+        expect_count(dy, plan.forward.y_count, "the result's gradient")
+        expect_count(dweights, plan.forward.weight_count, "the weights' gradient")
         work = workspace(plan.forward.gradient_work_bytes(x.itemsize, self.threads))
         arrays = (x.reshape(-1), dy.reshape(-1), dweights.reshape(-1))
         _GRADIENT[x.dtype](plan.forward, *arrays, self.threads, work)
@@ -152,11 +148,6 @@ class CpuConv:
         bias: Array | None = None,
         slope: float | None = None,
     ) -> None:
-        rows, depth = a.shape[::-1] if transpose_a else a.shape
-        other, columns = b.shape[::-1] if transpose_b else b.shape
-        if depth != other or out.shape != (rows, columns):
-            raise ShapeError(
-                f"matrices ({rows}, {depth}) and ({other}, {columns}) have no product of shape {out.shape}"
-            )
+        rows, depth, columns = product_sizes(a, b, out, transpose_a=transpose_a, transpose_b=transpose_b)
         work = workspace(_k.matrix_work_bytes(rows, columns, depth, a.itemsize, self.threads))
         _MULTIPLY[a.dtype](a, b, out, transpose_a, transpose_b, accumulate, bias, slope, self.threads, work)

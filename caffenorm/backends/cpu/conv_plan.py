@@ -18,29 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caffenorm.backends.conv_shape import Shape
+
 _COPY_BYTES = 1 << 21  # images are copied together up to this: it stays in cache, and threads meet rarely
 Ints = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What `plan_convolution` is told; tuples have a value for each spatial axis."""
-
-    images: int
-    channels: int
-    outputs: int
-    groups: int
-    size: tuple[int, ...]
-    out_size: tuple[int, ...]
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    pad: tuple[int, ...]
-    dilation: tuple[int, ...]
-
-    @property
-    def taps(self) -> int:
-        """Values of a kernel in one channel."""
-        return math.prod(self.kernel)
 
 
 def strides_of(dims: Sequence[int]) -> tuple[int, ...]:

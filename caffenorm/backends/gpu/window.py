@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from caffenorm.backends.gpu.cuda import Device
+from caffenorm.backends.gpu.patches import GpuPatches, col2im, im2col, plan_patches
 from caffenorm.backends.gpu.planes import over_planes
 from caffenorm.backends.window_shapes import check_pooled_plane
 
@@ -48,24 +49,6 @@ class GpuPooling:
         return int(x.size) // self.plane
 
 
-@dataclass(frozen=True)
-class GpuPatches:
-    """A kernel over channels; attributes as GpuPooling's."""
-
-    axes: int
-    plane: int
-    out_plane: int
-    taps: int
-    numbers: Array
-
-    def channels(self, x: Array, columns: Array) -> int:
-        """The number of channels, which both arrays must have."""
-        each = self.taps * self.out_plane
-        if x.size % self.plane or x.size // self.plane * each != columns.size:
-            raise ValueError(f"{x.size} and {columns.size} values are no channels of {self.plane} and {each}")
-        return int(x.size) // self.plane
-
-
 def _check(found: int, expected: int, what: str) -> None:
     if found != expected:
         raise ValueError(f"{what}: {found} values, expected {expected}")
@@ -75,23 +58,6 @@ def _check_like(x: Array, other: Array, what: str) -> None:
     for axis, (n, m) in enumerate(zip(x.shape, other.shape, strict=True)):
         if n != m:
             raise ValueError(f"{what} has {m} values on axis {axis}, x has {n}")
-
-
-def plan_patches(
-    device: Device,
-    size: Sizes,
-    out_size: Sizes,
-    *,
-    kernel: Sizes,
-    stride: Sizes,
-    pad: Sizes,
-    dilation: Sizes,
-) -> GpuPatches:
-    """What the kernels of patches.cu and depthwise.cu need to know."""
-    numbers = np.array([*size, *out_size, *kernel, *stride, *pad, *dilation], np.int64)
-    with device.selected():
-        on_device = device.xp.asarray(numbers)
-    return GpuPatches(len(size), math.prod(size), math.prod(out_size), math.prod(kernel), on_device)
 
 
 class GpuWindow:
@@ -292,15 +258,7 @@ class GpuWindow:
         )
 
     def im2col(self, plan: GpuPatches, x: Array, columns: Array) -> None:
-        channels = plan.channels(x, columns)
-        if not channels:
-            return
-        kernel = self.device.kernel("patches", "im2col", x.dtype, plan.axes)
-        kernel(*over_planes(self.device, plan.out_plane, channels), x, columns, plan.numbers, channels)
+        im2col(self.device, plan, x, columns)
 
     def col2im(self, plan: GpuPatches, columns: Array, x: Array) -> None:
-        channels = plan.channels(x, columns)
-        if not channels:
-            return
-        kernel = self.device.kernel("patches", "col2im", x.dtype, plan.axes)
-        kernel(*over_planes(self.device, plan.plane, channels), columns, x, plan.numbers, channels)
+        col2im(self.device, plan, columns, x)

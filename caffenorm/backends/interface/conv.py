@@ -42,6 +42,7 @@ class ConvOps(Protocol):
         pad: tuple[int, ...],
         dilation: tuple[int, ...],
         dtype: np.dtype[Any],  # Any: float32 or float64
+        engine: str = "DEFAULT",
     ) -> ConvolutionPlan:
         """What the other ops need to know of a convolution; worth keeping as long as the shapes stay.
 
@@ -54,10 +55,16 @@ class ConvOps(Protocol):
             pad: zeros before x.
             dilation: from 1 on.
             dtype: of all arrays.
+            engine: Caffe's name of what is to compute it, where the device has several: DEFAULT, CAFFE (the
+                built-in kernels) or CUDNN.
 
         Returns:
             an object of the backend's; its `packed_count` and `transposed_packed_count` are the values of the
             weights as `convolve` and `convolve_transposed` want them.
+
+        Raises:
+            DeviceError: the engine is not there.
+            ShapeError: the engine asked for does not do such a convolution.
         """
 
     def pack_weights(
