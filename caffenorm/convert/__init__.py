@@ -8,30 +8,39 @@ from caffenorm.convert import rules as rules
 from caffenorm.convert.batch_norm import batch_norm_from_torch, batch_norm_to_torch
 from caffenorm.convert.from_pytorch import from_torch
 from caffenorm.convert.live import build_module
+from caffenorm.convert.options import PLAIN, ConvertOptions, Preprocessing
 from caffenorm.convert.program import Describer, Program
 from caffenorm.convert.proof import Verification, verify
+from caffenorm.convert.write_torch import Written, write_torch
 from caffenorm.errors import ConversionError, Where
 from caffenorm.net import Net
 
 __all__ = [
+    "ConvertOptions",
+    "Preprocessing",
     "Program",
     "Verification",
+    "Written",
     "batch_norm_from_torch",
     "batch_norm_to_torch",
     "describe",
     "from_torch",
     "to_torch",
     "verify",
+    "write_torch",
 ]
 
 
-def describe(net: Net) -> Program:
+def describe(net: Net, options: ConvertOptions = PLAIN) -> Program:
     """The net as PyTorch statements.
+
+    Args:
+        net: stays as it is. options: how the module is to differ from the plain one.
 
     Raises:
         ConversionError: lists every layer that cannot be converted, with its line.
     """
-    return Describer(net).run()
+    return Describer(net, options).run()
 
 
 def to_torch(net: Net, *, check: bool = True) -> Any:  # Any: torch.nn.Module, torch is an extra

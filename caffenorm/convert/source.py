@@ -6,8 +6,9 @@ import inspect
 import keyword
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from caffenorm.convert.apply_options import memory_format
 from caffenorm.convert.program import Program
 
 _WIDTH = 100
@@ -18,7 +19,7 @@ _HELPERS_THAT_NEED = {
     "softmax_with_loss": ("divisor_of",),
     "infogain_loss": ("divisor_of",),
 }
-_TAKEN = frozenset({"F", "Path", "Scale", "Bias", "Embed"})
+_TAKEN = frozenset({"F", "Path", "Preprocess", "Scale", "Bias", "Embed"})
 
 
 def class_name(program: Program) -> str:
@@ -57,7 +58,7 @@ def class_source(program: Program, *, keep_blobs: bool = False) -> str:
     lines += ["    def __init__(self):", "        super().__init__()"]
     lines += _indented(f"self.{part.name} = {part.constructor}" for part in program.submodules)
     lines += _indented(f"self.{shared} = self.{owner}" for shared, owner in program.shared.items())
-    head = ", ".join(["self", *(program.variables[name] for name in program.inputs)])
+    head = ", ".join(["self", *program.arguments])
     results = [program.variables[name] for name in program.outputs]
     lines += ["", f"    def forward({head}):", *_indented(program.lines)]
     lines += _indented([f"return {', '.join(results) or None}"])
@@ -124,25 +125,45 @@ def _plain(text: str) -> str:
 
 
 def module_source(program: Program, *, weights_file: str = "weights.pt") -> str:
-    """The text of model.py: the definitions it needs, the class, and `load`."""
-    helpers = helper_source(program)
-    inputs = ", ".join(map(_plain, program.inputs))
-    outputs = ", ".join(map(_plain, program.outputs))
-    says = textwrap.wrap(
-        f"Takes {inputs or 'nothing'}; returns {outputs or 'nothing'}.", _WIDTH, break_long_words=False
-    )
-    body = class_source(program)
-    head = [f'"""{_plain(program.name) or "The net"} in PyTorch, converted from Caffe.', "", *says, '"""', ""]
+    """The text of model.py: the definitions it needs, the class, and `load`.
+
+    Args:
+        program: the net.
+        weights_file: that lies beside it; `load` reads it by its suffix, .pt or .safetensors.
+    """
+    helpers, body = helper_source(program), class_source(program)
+    tensors = weights_file.endswith(".safetensors")
+    head = [f'"""{_plain(program.name) or "The net"} in PyTorch, converted from Caffe.', ""]
+    head += [line for text in _says(program) for line in textwrap.wrap(text, _WIDTH, break_long_words=False)]
+    head += ['"""', ""]
     head += ["import math"] * ("math." in helpers) + ["from pathlib import Path", "", "import torch"]
     head += ["import torch.nn.functional as F"] * ("F." in helpers + body)
-    head += ["from torch import nn", "", "", ""]
+    head += ["from safetensors.torch import load_file"] * tensors + ["from torch import nn", "", "", ""]
+    read = "load_file(path)" if tensors else 'torch.load(path, map_location="cpu", weights_only=True)'
+    return "\n".join(head) + (helpers + "\n\n" if helpers else "") + body + _load(program, weights_file, read)
+
+
+def _says(program: Program) -> Iterator[str]:
+    """Sentences about the module."""
+    given = ", ".join(map(_plain, program.inputs)) or "nothing"
+    yield f"Takes {given}; returns {', '.join(map(_plain, program.outputs)) or 'nothing'}."
+    prepared = program.preprocessing
+    if prepared is not None:
+        colours = "" if not prepared.swaps else f", channels in {prepared.channel_order.upper()} order"
+        yield f"Pictures are {prepared.maximum:g} where they are brightest{colours}."
+    if program.options.half:
+        yield "Parameters, buffers and inputs are float16."
+
+
+def _load(program: Program, weights_file: str, read: str) -> str:
     mode = "train" if program.train else "eval"
-    load = textwrap.dedent(f'''
-        def load(weights=None):
-            """The net in {mode} mode, with the weights that lie beside this file unless others are given."""
-            net = {class_name(program)}()
-            path = Path(__file__).with_name("{weights_file}") if weights is None else weights
-            net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-            return net.{mode}()
-    ''')
-    return "\n".join(head) + (helpers + "\n\n" if helpers else "") + body + "\n" + load
+    steps = [f"net = {class_name(program)}(){'.half()' if program.options.half else ''}"]
+    steps += [f'path = Path(__file__).with_name("{weights_file}") if weights is None else weights']
+    steps += [f"net.load_state_dict({read})"]
+    if program.options.channels_last:
+        steps += [f"net = net.to(memory_format={memory_format(program)})"]
+    says = (
+        f'"""The net in {mode} mode, with the weights that lie beside this file unless others are given."""'
+    )
+    body = "\n".join(f"    {line}" for line in (says, *steps, f"return net.{mode}()"))
+    return f"\n\ndef load(weights=None):\n{body}\n"

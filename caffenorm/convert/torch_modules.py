@@ -13,6 +13,24 @@ import torch.nn.functional as F
 from torch import nn
 
 
+class Preprocess(nn.Module):
+    """Pictures as the net wants them, (x - mean) * scale with x from 0 to 255, as Caffe prepares them."""
+
+    def __init__(self, mean=0, scale=1, swap_channels=False, maximum=255):
+        super().__init__()
+        mean = torch.as_tensor(mean, dtype=torch.float32)
+        self.register_buffer("mean", mean if mean.ndim == 3 else mean.reshape(-1, 1, 1))
+        self.scale = scale
+        self.swap_channels = swap_channels
+        self.maximum = maximum
+
+    def forward(self, pictures):
+        x = pictures.to(self.mean.dtype) * (255 / self.maximum)
+        if self.swap_channels:
+            x = x.flip(1)
+        return (x - self.mean) * self.scale
+
+
 class Scale(nn.Module):
     """Multiplies by a learned factor, and adds a learned offset, both broadcast to the last axes."""
 
@@ -70,7 +88,7 @@ def caffe_max_pool(x, kernel, stride, padding=None, padding_after=None, ceil_mod
     _, beyond = windows_of(size, kernel, stride, before, padding_after or before, ceil_mode)
     pads = [pad for pair in reversed(list(zip(before, beyond, strict=True))) for pad in pair]
     pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
-    lowest = torch.finfo(torch.float32).min
+    lowest = max(torch.finfo(torch.float32).min, torch.finfo(x.dtype).min)
     y, index = pool(F.pad(x, pads, value=lowest), kernel, stride, return_indices=True)
     if not return_indices:
         return y

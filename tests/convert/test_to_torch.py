@@ -13,7 +13,7 @@ import pytest
 import caffenorm
 from caffenorm import Net
 from caffenorm.convert import describe, to_torch, verify
-from caffenorm.convert import program as program_module
+from caffenorm.convert import text as program_text
 from caffenorm.convert.source import module_source, wrapped
 from caffenorm.errors import ConversionError
 
@@ -72,7 +72,7 @@ def test_names_that_become_the_same_stay_apart() -> None:
 def test_names_of_torch_modules_are_not_hidden() -> None:
     public = {name for name in dir(torch.nn.Module()) if not name.startswith("_")}
 
-    assert public <= set(program_module._OF_MODULE.split())
+    assert public <= program_text.OF_MODULE
 
 
 def test_helpers_are_not_hidden_by_blobs() -> None:
@@ -86,7 +86,7 @@ def test_helpers_are_not_hidden_by_blobs() -> None:
         and name[0].islower()
     }
 
-    assert functions - {"windows_of", "divisor_of"} <= set(program_module._LOCAL.split())
+    assert functions - {"windows_of", "divisor_of"} <= program_text.RESERVED
 
 
 def test_a_hostile_name_of_a_net_does_not_run() -> None:
