@@ -285,6 +285,17 @@ def test_of_too_many_the_names_decide() -> None:
     assert not match.ok
 
 
+def test_numbers_in_names_say_which_of_many_is_missing() -> None:
+    blocks = [f"conv_stage1_block{i}_branch2b" for i in range(4)]
+    text = "".join(conv(name, below, 3, 3) for below, name in zip(["x", *blocks], blocks, strict=False))
+    theirs = {f"layer2.{i}.conv2.weight": np.zeros((3, 3, 3, 3), np.float32) for i in (0, 2, 3)}
+
+    match = match_state_dict(net_of(text), theirs)
+
+    assert match.mapping[blocks[1]] is None
+    assert match.mapping[blocks[3]] == "layer2.3.conv2"
+
+
 def test_a_name_that_is_more_like_another_is_a_doubt() -> None:
     net = net_of(conv("alpha", "x", 3, 3) + conv("omega", "alpha", 3, 3))
 
