@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caffenorm.blob import Blob
@@ -21,14 +20,9 @@ Rule = Callable[["Chain"], None]
 Fits = Callable[[Sequence[LayerStep]], bool]
 
 
-@dataclass(frozen=True)
-class _Entry:
-    function: Rule
-    fits: Fits | None
-    option: str
-
-
-_rules: dict[tuple[str, ...], _Entry] = {}
+_rules: dict[tuple[str, ...], Rule] = {}
+_fits: dict[tuple[str, ...], Fits] = {}
+_options: dict[tuple[str, ...], str] = {}
 _refused: dict[str, str] = {}
 
 
@@ -43,9 +37,11 @@ def rule(*types: str | tuple[str, ...], fits: Fits | None = None, option: str = 
 
     def register(function: Rule) -> Rule:
         for kind in types:
-            single = isinstance(kind, str)
             chain = (kind,) if isinstance(kind, str) else kind
-            _rules[chain] = _Entry(function, None if single else fits, option)
+            _rules[chain] = function
+            _options[chain] = option
+            if fits is not None and len(chain) > 1:
+                _fits[chain] = fits
         return function
 
     return register
@@ -53,10 +49,11 @@ def rule(*types: str | tuple[str, ...], fits: Fits | None = None, option: str = 
 
 def rule_for(part: Sequence[LayerStep], options: ConvertOptions) -> Rule | None:
     """The rule for exactly these layers, if there is one and they can be one."""
-    entry = _rules.get(tuple(step.layer.type for step in part))
-    if entry is None or (entry.option and not getattr(options, entry.option)):
+    types = tuple(step.layer.type for step in part)
+    function, fits = _rules.get(types), _fits.get(types)
+    if function is None or (_options.get(types) and not getattr(options, _options[types])):
         return None
-    return entry.function if entry.fits is None or entry.fits(part) else None
+    return function if fits is None or fits(part) else None
 
 
 def longest_chain() -> int:

@@ -8,6 +8,7 @@ printed.
 from __future__ import annotations
 
 from caffenorm.convert.chain import Chain as Chain
+from caffenorm.convert.chain import _rules as _rules
 from caffenorm.convert.chain import converted_types as converted_types
 from caffenorm.convert.chain import refuse as refuse
 from caffenorm.convert.chain import refused_types as refused_types
