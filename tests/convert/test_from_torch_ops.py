@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import caffenorm
 from caffenorm.convert.from_pytorch import convert_module
 
 torch = pytest.importorskip("torch")
@@ -282,3 +283,39 @@ def test_an_operator_becomes_layers_that_compute_it(case: str) -> None:
         expected = value.numpy()
         largest = max(1, np.abs(expected).max())
         np.testing.assert_allclose(made[blob], expected, rtol=1e-4, atol=1e-5 * largest)
+
+
+# Where Caffe's gradient is not PyTorch's, and why.
+OTHER_GRADIENTS = {
+    "max_pool_places": "places have no gradient",
+    "contiguous": "detach stops it in PyTorch",
+    "relu_in_place": "PyTorch refuses to change an input whose gradient is wanted",
+    "batch_norm_of_the_batch": "the net is in TEST, where Caffe takes the statistics as given",
+    "max_of_positions": "PyTorch shares the gradient among equal values",
+}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in OTHER_GRADIENTS])
+def test_gradients_of_inputs_are_pytorchs(case: str) -> None:
+    module, shapes, _ = CASES[case]
+    module = settled(module).double().eval()
+    inputs = [x(*shape, seed=i).double().requires_grad_() for i, shape in enumerate(shapes)]
+    message = convert_module(module, [value.detach() for value in inputs], check=False)
+    message.net_param.force_backward = True
+    net = caffenorm.Net(message.net_param, caffenorm.TEST, dtype=np.float64)
+    net.share_with(message.net)
+
+    returned = module(*inputs)
+    returned = list(returned) if isinstance(returned, tuple | list) else [returned]
+    rng = np.random.default_rng(9)
+    gradients = [torch.from_numpy(rng.normal(size=tuple(value.shape))) for value in returned]
+    torch.autograd.backward(returned, gradients)
+    net.forward(**{name: value.detach().numpy() for name, value in zip(net.inputs, inputs, strict=True)})
+    for blob, gradient in zip(message.outputs, gradients, strict=True):
+        net.blobs[blob].diff[...] = gradient.numpy()
+    net.backward()
+
+    for name, value in zip(net.inputs, inputs, strict=True):
+        expected = np.zeros(value.shape) if value.grad is None else value.grad.numpy()
+        found = net.blobs[name].diff
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * max(1, np.abs(expected).max()))

@@ -33,7 +33,8 @@ class FromTorch:
     """A module as a Caffe net.
 
     Attributes:
-        net_param: the net without weights, to be printed. net: a TEST net with them, in the module's dtype.
+        net_param: the net without weights, to be printed. net: a TEST net with them, in float64 where the module
+            or its inputs are, else in float32.
         outputs: blobs in the order in which forward returns its values.
         notes: what the user should know. agreement: how both sides agreed; None where that was not asked.
     """
@@ -67,7 +68,7 @@ def convert_module(
     converter = Converter(trace, inputs, _names(trace, input_names))
     converter.run()
     message = converter.net_param(name or trace.name)
-    double = any(tensor.dtype == torch.float64 for tensor in trace.constants.values())
+    double = any(tensor.dtype == torch.float64 for tensor in (*trace.constants.values(), *inputs))
     dtype = np.float64 if double else np.float32
     net = make_net(message, converter.builder.values(dtype), dtype)
     agreement = None

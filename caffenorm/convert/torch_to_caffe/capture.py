@@ -99,7 +99,9 @@ def _read(program: ExportedProgram, name: str) -> Trace:
     graph = without_mutation(program.graph)
     notes = []
     if graph is None:
-        program = program.run_decompositions({})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's own, of how it copies its trees
+            program = program.run_decompositions({})
         graph = without_mutation(program.graph)
         notes.append("works in place on memory that has several names; Dropout layers are left out")
     if graph is None:
