@@ -16,10 +16,11 @@ class Convolution(ConvolutionBase):
         out = (size + 2 pad - dilation * (kernel - 1) - 1) / stride + 1, rounded towards zero.
     Raises: LayerError for sizes that are missing, zero or given twice, and for outputs that the groups do not
         divide; ShapeError for bottoms of different shapes, and for a kernel that does not fit.
-    Caffe: several bottoms share the weights. engine chooses an implementation, not a result: on a GPU CUDNN is
-        PyTorch's, which has to be there, CAFFE ours, and DEFAULT the former where it is there; on a CPU they
-        are one, as force_nd_im2col. Read of forks: hole, kstride, filter_stride (dilation), tf_pad, pad_t and
-        so on, relu with negative_slope (a ReLU afterwards), kernel_shape and the like (NdConvolution).
+    Caffe: several bottoms share the weights. engine chooses an implementation, not a result: on a GPU CUDNN
+        is PyTorch's, which has to be there, CAFFE ours, and DEFAULT the former where it is there; on a CPU
+        they are one, as force_nd_im2col. Read of forks: hole, kstride, filter_stride (dilation), tf_pad,
+        pad_t and so on, relu with negative_slope (a ReLU afterwards), kernel_shape and the like
+        (NdConvolution).
     """
 
 

@@ -96,6 +96,7 @@ WAYS = [
     Case((3, 4, 9, 10), (8, 1, 3, 3), 4, (1, 1), (1, 1), (1, 1), "f4", 1),
     Case((3, 4, 9, 10), (4, 1, 3, 5), 4, (2, 1), (1, 2), (1, 1), "f8"),
     Case((3, 1, 9, 10), (4, 1, 3, 3), 1, (2, 1), (1, 1), (1, 1)),
+    Case((2, 2, 19, 18), (4, 1, 3, 3), 2, (1, 1), (1, 1), (1, 1)),
     Case((2, 3, 7, 7), (4, 3, 3, 3), 1, (2, 2), (0, 0), (1, 1), behind=2),
     Case((2, 3, 7, 7), (3, 1, 3, 3), 3, (2, 2), (0, 0), (1, 1), behind=2),
     Case((1, 2, 3, 3, 3, 3), (3, 2, 2, 1, 2, 3), 1, (1, 1, 2, 1), (0, 1, 0, 1), (1, 1, 1, 1), "f8"),
@@ -413,7 +414,7 @@ def test_torch_takes_tf32_where_cupy_does(gpu_ops, host_torch, monkeypatch):
 
 
 def test_the_default_engine_leaves_to_our_kernels_what_torch_has_not(gpu_ops, host_torch):
-    depthwise, uneven, four_axes = WAYS[10], WAYS[13], WAYS[15]
+    depthwise, uneven, four_axes = WAYS[10], WAYS[14], WAYS[16]
 
     for case in (depthwise, uneven, four_axes):
         assert replace(case, engine="DEFAULT").plan(gpu_ops).torch is None
