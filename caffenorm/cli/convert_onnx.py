@@ -10,9 +10,10 @@ from caffenorm.cli import _output
 from caffenorm.cli._options import load_net
 from caffenorm.cli.convert_request import Request
 from caffenorm.convert.onnx import Saved, save_onnx
+from caffenorm.convert.options import ConvertOptions, Preprocessing
 from caffenorm.convert.proof.inputs import Values, picture_sets
 from caffenorm.net import Net
-from caffenorm.sources.image import Preprocessing
+from caffenorm.sources import image
 
 
 def run(request: Request) -> int:
@@ -23,10 +24,7 @@ def run(request: Request) -> int:
             net,
             request.output,
             opset=request.opset,
-            fold_batch_norm=request.fold_batch_norm,
-            mean=request.mean,
-            scale=request.scale,
-            channel_order=request.channel_order,
+            options=ConvertOptions(request.fold_batch_norm, preprocessing=_preparation(request)),
             check=request.verify,
             batch_sizes=request.batch_sizes,
             inputs=_pictures(net, request),
@@ -38,10 +36,21 @@ def run(request: Request) -> int:
     return 0 if saved.check is None or saved.check.ok else 1
 
 
+def _preparation(request: Request) -> Preprocessing | None:
+    """What the model does to pictures by itself; nothing unless an option asks for something."""
+    if request.mean is None and request.scale is None and request.channel_order is None:
+        return None
+    return Preprocessing(
+        mean=request.mean,
+        scale=1.0 if request.scale is None else request.scale,
+        channel_order=(request.channel_order or "bgr").lower(),
+    )
+
+
 def _pictures(net: Net, request: Request) -> list[Values]:
     """The user's pictures as the model takes them: in BGR order unless it takes RGB, 0 to 255."""
     order = "RGB" if (request.channel_order or "").lower() == "rgb" else "BGR"
-    preparation = Preprocessing(resize=request.resize, crop=request.crop, channel_order=order)
+    preparation = image.Preprocessing(resize=request.resize, crop=request.crop, channel_order=order)
     return [found.values for found in picture_sets(net, request.pictures, preparation)]
 
 

@@ -8,9 +8,11 @@ from caffenorm.convert import rules as rules
 from caffenorm.convert.batch_norm import batch_norm_from_torch, batch_norm_to_torch
 from caffenorm.convert.from_pytorch import from_torch
 from caffenorm.convert.live import build_module
+from caffenorm.convert.onnx import save_onnx, to_onnx
 from caffenorm.convert.options import PLAIN, ConvertOptions, Preprocessing
 from caffenorm.convert.program import Describer, Program
 from caffenorm.convert.proof import Verification, verify
+from caffenorm.convert.state_dict import load_state_dict, match_state_dict
 from caffenorm.convert.write_torch import Written, write_torch
 from caffenorm.errors import ConversionError, Where
 from caffenorm.net import Net
@@ -25,6 +27,10 @@ __all__ = [
     "batch_norm_to_torch",
     "describe",
     "from_torch",
+    "load_state_dict",
+    "match_state_dict",
+    "save_onnx",
+    "to_onnx",
     "to_torch",
     "verify",
     "write_torch",

