@@ -195,6 +195,11 @@ class Device:
             raise DeviceError(
                 f"{family}.cu: kernel {expression} does not compile for {self.name}:\n{error}"
             ) from error
+        except (ImportError, RuntimeError) as error:
+            raise DeviceError(
+                f"CuPy cannot compile for {self.name} ({error}); it needs CUDA's libraries and headers, "
+                'which come with: python -m pip install "cupy-cuda13x[ctk]" (or cupy-cuda12x)'
+            ) from error
 
     def selected(self) -> Any:  # Any: CuPy's context manager
         """Context in which this is CuPy's current device."""
