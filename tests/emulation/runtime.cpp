@@ -347,15 +347,15 @@ Runtime* emulation_runtime() {
     return &instance;
 }
 
-// Device memory: NaNs between two zones that nobody may write to. Aligned as CuPy's is.
+// Device memory: NaNs between two zones that nobody may write to, and whose huge values spoil what reads them.
 const size_t ZONE = 512;
 
 unsigned char* emulation_allocate(size_t size) {
     unsigned char* memory = static_cast<unsigned char*>(aligned_alloc(ZONE, (size + 3 * ZONE - 1) / ZONE * ZONE));
     if (!memory) return nullptr;
-    memset(memory, 0xa5, ZONE);
+    memset(memory, 0x7f, ZONE);
     memset(memory + ZONE, 0xff, size);
-    memset(memory + ZONE + size, 0xa5, ZONE);
+    memset(memory + ZONE + size, 0x7f, ZONE);
 #if TELL_SANITIZER
     __asan_poison_memory_region(memory, ZONE);
     __asan_poison_memory_region(memory + ZONE + size, ZONE);
@@ -369,7 +369,7 @@ int emulation_intact(const unsigned char* data, size_t size) {
     (void)data, (void)size;
 #else
     for (size_t i = 0; i < ZONE; ++i)
-        if (*(data - ZONE + i) != 0xa5 || data[size + i] != 0xa5) return 0;
+        if (*(data - ZONE + i) != 0x7f || data[size + i] != 0x7f) return 0;
 #endif
     return 1;
 }
