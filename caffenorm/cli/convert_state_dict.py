@@ -12,9 +12,10 @@ import numpy as np
 from caffenorm.cli import _output
 from caffenorm.cli._options import load_net
 from caffenorm.cli.convert_request import Request
-from caffenorm.convert.state_dict import Match, load_state_dict, match_state_dict, read_mapping, write_mapping
-from caffenorm.convert.state_files import read_state, write_state
+from caffenorm.convert.state_dict import load_state_dict, match_state_dict
+from caffenorm.convert.state_files import read_mapping, read_state, write_mapping, write_state
 from caffenorm.convert.state_modules import modules_of_net
+from caffenorm.convert.state_result import Match
 from caffenorm.net import Net
 
 

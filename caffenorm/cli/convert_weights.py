@@ -14,8 +14,8 @@ from caffenorm.cli import _output
 from caffenorm.cli._options import load_net
 from caffenorm.cli.convert_request import Request
 from caffenorm.cli.convert_state_dict import say
-from caffenorm.convert.state_dict import load_state_dict, read_mapping, write_mapping
-from caffenorm.convert.state_files import is_torch_file, read_state
+from caffenorm.convert.state_dict import load_state_dict
+from caffenorm.convert.state_files import is_torch_file, read_mapping, read_state, write_mapping
 from caffenorm.errors import ConfigError
 
 Arrays = Mapping[str, Any]  # Any: floats

@@ -20,8 +20,10 @@ from caffenorm._files import Pathish, atomic_write
 from caffenorm._version import __version__
 from caffenorm.convert import onnx_rules as onnx_rules
 from caffenorm.convert.onnx_check import OnnxCheck, check_model
+from caffenorm.convert.onnx_emitter import Emitter
 from caffenorm.convert.onnx_fold import fold_batch_norms
-from caffenorm.convert.onnx_graph import BatchMattersError, Dims, Emitter, Graph
+from caffenorm.convert.onnx_graph import Dims, Graph
+from caffenorm.convert.onnx_part import BatchMattersError
 from caffenorm.convert.onnx_prepare import preparation_for
 from caffenorm.convert.options import PLAIN, ConvertOptions
 from caffenorm.errors import ConfigError, ConversionError, Where

@@ -1,17 +1,21 @@
-"""State dicts in files: PyTorch's own, read without running what is pickled in them, and safetensors."""
+"""State dicts in files, PyTorch's (no pickled code is run) or safetensors, and mapping files."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from caffenorm._extras import require
-from caffenorm._files import Pathish, atomic_write, readable_file
+from caffenorm._files import Pathish, atomic_write, read_bytes, readable_file
 from caffenorm.errors import ConfigError, Where
+from caffenorm.net import Net
 from caffenorm.weights.safetensors import read_tensors, write_safetensors
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+Mapped = Mapping[str, str | None]
+_FORMAT = "caffenorm mapping 1"
 _INSIDE = ("state_dict", "model_state_dict", "model", "net")  # where checkpoints of training loops have it
 
 
@@ -68,3 +72,35 @@ def write_state(path: Pathish, state: Mapping[str, Any]) -> None:  # Any: torch.
     torch = require("torch", extra="torch", to="write PyTorch's state dicts")
     with atomic_write(path) as handle:
         torch.save({name: torch.as_tensor(value) for name, value in state.items()}, handle)
+
+
+# --- mappings ---
+
+
+def read_mapping(path: Pathish) -> dict[str, str | None]:
+    """A mapping file.
+
+    Raises:
+        ConfigError: there is none, or it is not JSON of the right form.
+    """
+    where = Where(file=str(path))
+    content = read_bytes(path, ConfigError, "a mapping")
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"this is no JSON ({error})", where) from error
+    names = said.get("names") if isinstance(said, dict) else None
+    if not isinstance(names, dict) or any(
+        value is not None and not isinstance(value, str) for value in names.values()
+    ):
+        raise ConfigError('a mapping is {"names": {"<Caffe layer>": "<module>" or null, ...}}', where)
+    return names
+
+
+def write_mapping(path: Pathish, mapping: Mapped, net: Net) -> None:
+    """Write a mapping file, one line a name, to be read by people and changed by them."""
+    with atomic_write(path, "w") as handle:
+        json.dump(
+            {"format": _FORMAT, "net": net.name, "names": dict(mapping)}, handle, indent=1, ensure_ascii=False
+        )
+        handle.write("\n")

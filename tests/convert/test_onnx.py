@@ -17,7 +17,8 @@ import caffenorm
 from caffenorm import Net
 from caffenorm.convert.onnx import emit, model_of, save_onnx, to_onnx
 from caffenorm.convert.onnx_check import OnnxCheck, check_model
-from caffenorm.convert.onnx_graph import Graph, onnx_types, refused_types
+from caffenorm.convert.onnx_graph import Graph
+from caffenorm.convert.onnx_part import onnx_types, refused_types
 from caffenorm.convert.options import ConvertOptions, Preprocessing
 from caffenorm.errors import ConfigError, ConversionError, ShapeError
 from caffenorm.layer import registered_layers

@@ -12,15 +12,10 @@ import pytest
 
 import caffenorm
 from caffenorm import Net
-from caffenorm.convert.state_dict import (
-    Match,
-    load_state_dict,
-    match_state_dict,
-    read_mapping,
-    write_mapping,
-)
-from caffenorm.convert.state_files import read_state, write_state
+from caffenorm.convert import load_state_dict, match_state_dict
+from caffenorm.convert.state_files import read_mapping, read_state, write_mapping, write_state
 from caffenorm.convert.state_modules import modules_of_net
+from caffenorm.convert.state_result import Match
 from caffenorm.errors import ConfigError
 
 torch = pytest.importorskip("torch")

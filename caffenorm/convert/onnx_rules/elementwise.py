@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from caffenorm import schema
-from caffenorm.convert.onnx_graph import Part, rule
+from caffenorm.convert.onnx_part import Part, rule
 from caffenorm.layers.relu import ReLU
 
 _ELTWISE = schema.EltwiseParameter

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from caffenorm.blob import Blob
-from caffenorm.convert.onnx_graph import Array, Part, rule
+from caffenorm.convert.onnx_graph import Array
+from caffenorm.convert.onnx_part import Part, rule
 from caffenorm.layer import Layer, canonical_axis
 from caffenorm.layers._grouped_norm import GroupedNorm
 from caffenorm.layers.batch_norm import STATISTICS, BatchNorm

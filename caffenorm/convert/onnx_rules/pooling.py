@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from caffenorm import schema
-from caffenorm.convert.onnx_graph import Part, rule
+from caffenorm.convert.onnx_part import Part, rule
 from caffenorm.layers._window import Sizes, Windows
 from caffenorm.layers.pooling import Pooling
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from caffenorm.convert.onnx_graph import Part, product, rule
+from caffenorm.convert.onnx_graph import product
+from caffenorm.convert.onnx_part import Part, rule
 from caffenorm.convert.onnx_rules.elementwise import rectified
 from caffenorm.layer import canonical_axis
 from caffenorm.layers._convolution import ConvolutionBase

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caffenorm.convert.onnx_graph import refuse
+from caffenorm.convert.onnx_part import refuse
 
 refuse(
     "it is a loss, for training; convert the deploy net, which ends before it",

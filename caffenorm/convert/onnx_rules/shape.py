@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from caffenorm import schema
-from caffenorm.convert.onnx_graph import BatchMattersError, Part, product, rule
+from caffenorm.convert.onnx_graph import product
+from caffenorm.convert.onnx_part import BatchMattersError, Part, rule
 from caffenorm.layer import canonical_axis
 from caffenorm.layers.pad import Pad
 
