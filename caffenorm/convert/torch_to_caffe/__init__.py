@@ -15,10 +15,13 @@ import torch
 from torch.export import ExportedProgram
 
 from caffenorm import schema
-from caffenorm.convert.torch_to_caffe import rules_elementwise as rules_elementwise
+from caffenorm.convert.torch_to_caffe import rules_activation as rules_activation
+from caffenorm.convert.torch_to_caffe import rules_arithmetic as rules_arithmetic
+from caffenorm.convert.torch_to_caffe import rules_convolution as rules_convolution
 from caffenorm.convert.torch_to_caffe import rules_norm as rules_norm
+from caffenorm.convert.torch_to_caffe import rules_pooling as rules_pooling
+from caffenorm.convert.torch_to_caffe import rules_resize as rules_resize
 from caffenorm.convert.torch_to_caffe import rules_shape as rules_shape
-from caffenorm.convert.torch_to_caffe import rules_window as rules_window
 from caffenorm.convert.torch_to_caffe.capture import capture
 from caffenorm.convert.torch_to_caffe.check import Agreement, compare
 from caffenorm.convert.torch_to_caffe.conversion import Conversion, Converter, input_names, make_net
@@ -33,8 +36,8 @@ class FromTorch:
     """A module as a Caffe net.
 
     Attributes:
-        net_param: the net without weights, to be printed. net: a TEST net with them, in float64 where the module
-            or its inputs are, else in float32.
+        net_param: the net without weights, to be printed.
+        net: a TEST net with them, in float64 where the module or its inputs are, else in float32.
         outputs: blobs in the order in which forward returns its values.
         notes: what the user should know. agreement: how both sides agreed; None where that was not asked.
     """

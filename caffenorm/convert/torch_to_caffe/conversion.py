@@ -67,6 +67,7 @@ class Converter:
         self.builder = Builder()
         self.patterns = find_patterns(trace.graph)
         self.shapes: dict[fx.Node, list[Shape]] = {}
+        self.integral: set[fx.Node] = set()
         self.whole: dict[fx.Node, Any] = {}  # Any: numbers that come from sizes
         evaluate(trace.graph, trace.constants, self.given, self._observe)
         self.names = list(names)
@@ -84,6 +85,8 @@ class Converter:
     def _observe(self, node: fx.Node, value: Any) -> None:  # Any: as in evaluate
         parts = value if isinstance(value, list | tuple) else [value]
         self.shapes[node] = [tuple(part.shape) if isinstance(part, torch.Tensor) else () for part in parts]
+        if isinstance(value, torch.Tensor) and not value.is_floating_point():
+            self.integral.add(node)
         if isinstance(value, int | float | bool):
             self.whole[node] = value
 
@@ -195,10 +198,13 @@ class Converter:
             given = self._bound(node)
         parts = [user for user in node.users if user.target is operator.getitem and self.readers[user]]
         wanted = frozenset(int(str(user.args[1])) for user in parts)
-        op = Op(node, dict(given), self.shapes[node], self.builder, self.known, wanted)
+        op = Op(node, dict(given), self.shapes[node], self.builder, self.known, wanted, self._rounds(node))
         if pattern is not None:
             op.kind = pattern.kind
         return op
+
+    def _rounds(self, node: fx.Node) -> bool:
+        return node in self.integral and not all(source in self.integral for source in node.all_input_nodes)
 
     def _bound(self, node: fx.Node) -> dict[str, Any]:  # Any: as the schema says
         """The arguments by name, with the schema's defaults."""

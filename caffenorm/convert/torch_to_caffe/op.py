@@ -76,6 +76,7 @@ class Op:
     Attributes:
         kind: name of the operator, such as "conv2d". path, owner: of the module it belongs to, and its class.
         shapes: of what it gives, in PyTorch. wanted: which of several results are read.
+        rounds: whether it makes whole numbers of others.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Op:
         builder: Builder,
         known: Known,
         wanted: frozenset[int],
+        rounds: bool,
     ) -> None:
         self.kind = operator_name(node)
         self.path, self.owner = module_path(node)
@@ -94,6 +96,7 @@ class Op:
         self._builder = builder
         self._known = known
         self.wanted = wanted
+        self.rounds = rounds
 
     def __getitem__(self, name: str) -> Any:  # Any: what the schema of the operator says
         """An argument by its name in the operator's schema."""

@@ -9,7 +9,7 @@ from typing import Any
 from caffenorm import schema
 from caffenorm.convert.torch_to_caffe.builder import Shape, Value
 from caffenorm.convert.torch_to_caffe.op import Op, refuse, rule, written
-from caffenorm.convert.torch_to_caffe.rules_elementwise import reshape, tile
+from caffenorm.convert.torch_to_caffe.steps import reshape, tile
 from caffenorm.errors import ConversionError
 
 _POOL, _REDUCTION = schema.PoolingParameter, schema.ReductionParameter
@@ -26,6 +26,8 @@ def nothing(op: Op) -> Value:
     if op.kind.endswith("dropout"):
         op.note("does nothing when it is not training, and no layer does what it does then; it is left out")
         return op.x("input")
+    if op.rounds:
+        raise ConversionError("no layer rounds")
     return op.x()
 
 
