@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffenorm.convert.program import Program, Submodule
+from caffenorm.convert.parts import Program, Submodule
 from caffenorm.convert.proof.copies import blob_names
 from caffenorm.net import Net
 
@@ -162,6 +162,8 @@ def _state(net: Net, program: Program) -> Iterator[StateAccount]:
                 _equal(value, stored, taken) or _statistic(key, value, stored) or _made(value, part, stored)
             )
             taken.update(found[0] if found[2] else ())
+            if program.options.half and value.dtype.kind == "f":
+                found = (found[0], f"{found[1]}, rounded to float16", False)
             if full in program.shared:
                 found = (found[0], f"{found[1]}; shared with {program.shared[full]}", found[2])
             yield StateAccount(full, value.shape, *found)
@@ -217,6 +219,8 @@ def _statistic(key: str, value: Array, stored: list[_Stored]) -> _Found | None:
 def _made(value: Array, part: Submodule, stored: list[_Stored]) -> _Found:
     """Anything else: a constant, values in another order, or computed from all that the layers have."""
     flat = value.reshape(-1)
+    if not part.layers:
+        return (), "an option of the conversion", False
     if flat.size and (flat == flat[0]).all() and float(flat[0]) in (0.0, 1.0):
         return (), f"starts at {flat[0]:g}: Caffe's {' and '.join(part.layers)} have no such parameter", False
     for blob in stored:

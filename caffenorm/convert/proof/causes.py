@@ -7,7 +7,7 @@ layer. The cause that leaves least of the difference explains it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from caffenorm import schema
 from caffenorm.blob import Blob
+from caffenorm.convert.options import BYTES, Preprocessing
 from caffenorm.convert.proof.copies import blob_names
 from caffenorm.convert.proof.figures import relative
 from caffenorm.errors import CaffenormError
@@ -62,6 +63,8 @@ def explain(net: Net, blob: str, found: Array, folded: Collection[str] = ()) -> 
     """
     names = blob_names(net)
     steps = _behind(net, names, blob, folded)
+    if all(step.layer.type == "Input" for step in steps):
+        return ""
     expected = next(b.read() for step in steps for b in step.top if names[id(b)] == blob)
     inputs = _inputs(steps, names)
     types = {step.layer.type for step in steps}
@@ -145,6 +148,29 @@ def _left(value: Array | None, expected: Array, found: Array) -> float:
     off = float(np.abs(expected - found).max(initial=0.0))
     left = float(np.abs(value - found).max(initial=0.0))
     return left / off if off and np.isfinite(off) and np.isfinite(left) else np.inf
+
+
+def explain_pictures(preprocessing: Preprocessing, pictures: Array, found: Array) -> str:
+    """Which known cause would make a module's first part give `found` for pictures; empty if none does.
+
+    Args:
+        preprocessing: as it should be. pictures: as the module takes them.
+    """
+    expected = preprocessing.apply(pictures)
+    mean = np.asarray(0.0 if preprocessing.mean is None else preprocessing.mean, np.float64)
+    turned = "rgb" if preprocessing.channel_order == "bgr" else "bgr"
+    variants = {
+        "the pictures' channels come in the opposite order": replace(preprocessing, channel_order=turned),
+        "the mean is not subtracted": replace(preprocessing, mean=None),
+        "the mean's channels are in the opposite order": replace(preprocessing, mean=np.flip(mean)),
+        "the scale is left out": replace(preprocessing, scale=1.0),
+        "the pictures' largest value is not taken into account": replace(preprocessing, maximum=BYTES),
+        "the scale is applied before the mean": replace(preprocessing, mean=mean / preprocessing.scale),
+    }
+    for says, variant in variants.items():
+        if _left(variant.apply(pictures), expected, found) <= _EXPLAINS:
+            return says
+    return ""
 
 
 # --- the causes ---

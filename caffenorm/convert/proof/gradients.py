@@ -11,8 +11,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from caffenorm._extras import require
 from caffenorm.blob import Blob
+from caffenorm.convert.describer import Describer
 from caffenorm.convert.live import build_module
-from caffenorm.convert.program import Describer, Param, Program
+from caffenorm.convert.parts import Param, Program
 from caffenorm.convert.proof.copies import blob_names, copy_net, settle
 from caffenorm.convert.proof.figures import differences, largest_of, relative
 from caffenorm.convert.proof.inputs import InputSet

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffenorm import schema
+from caffenorm.convert.options import BYTES as _BYTES
+from caffenorm.convert.options import Preprocessing
 from caffenorm.errors import CaffenormError, ConfigError, ShapeError
 from caffenorm.net import Net
 from caffenorm.plan import LayerStep
-from caffenorm.sources.image import Preprocessing
+from caffenorm.sources.image import Preprocessing as PicturePreparation
 from caffenorm.summary import summarise
 
 Values = dict[str, NDArray[Any]]  # Any: float32, of which float64 is made without loss
@@ -136,21 +138,36 @@ def _reshape(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> None:
     net.reshape()
 
 
-def picture_sets(net: Net, pictures: Sequence[str], preparation: Preprocessing) -> list[InputSet]:
-    """Each of the user's pictures by itself, prepared as Caffe's net takes it.
+def with_pictures(net: Net, values: InputSet, preprocessing: Preprocessing) -> InputSet:
+    """The same inputs, but for the picture: random bytes, as a module takes them that prepares by itself."""
+    name = preprocessing.input or _picture_input(net)
+    pictures = np.random.default_rng(values.seed).integers(0, 256, values.values[name].shape)
+    given = (pictures * (preprocessing.maximum / _BYTES)).astype(np.float32)
+    prepared = values.values | {name: preprocessing.apply(given)}
+    return replace(values, values=prepared, given={name: given})
+
+
+def picture_sets(
+    net: Net,
+    pictures: Sequence[str],
+    preparation: PicturePreparation,
+    preprocessing: Preprocessing | None = None,
+) -> list[InputSet]:
+    """Each of the user's pictures by itself, as Caffe's net takes it.
+
+    Args:
+        net: for the size of its input.
+        pictures: files.
+        preparation: what is done to them; with `preprocessing`, only resize and crop count.
+        preprocessing: what the module does by itself.
 
     Raises:
         ConfigError: the net takes no pictures. ShapeError: a picture does not fit.
     """
     if not pictures:
         return []
-    if len(net.inputs) != 1:
-        raise ConfigError(
-            f"the net has {len(net.inputs)} inputs, {net.inputs}; a picture is for a net with one"
-        )
-    shape = net.blobs[net.inputs[0]].shape
-    if len(shape) != 4 or shape[1] not in (1, 3):
-        raise ShapeError(f'input "{net.inputs[0]}" has shape {list(shape)}, which is no picture')
+    name = (preprocessing.input if preprocessing is not None else "") or _picture_input(net)
+    shape = net.blobs[name].shape
     size = (shape[2], shape[3])
     prepare = replace(
         preparation,
@@ -158,7 +175,30 @@ def picture_sets(net: Net, pictures: Sequence[str], preparation: Preprocessing) 
         crop=preparation.crop or (size if preparation.resize else None),
         gray=shape[1] == 1,
     )
-    return [InputSet(path, {net.inputs[0]: prepare(path)[None]}, 1, picture=path) for path in pictures]
+    if preprocessing is None:
+        return [InputSet(path, {name: prepare(path)[None]}, 1, picture=path) for path in pictures]
+    prepare = replace(prepare, channel_order=preprocessing.channel_order.upper(), mean=None, scale=1.0)
+    sets = []
+    for path in pictures:
+        given = (prepare(path)[None] * (preprocessing.maximum / _BYTES)).astype(np.float32)
+        sets.append(InputSet(path, {name: preprocessing.apply(given)}, 1, {name: given}, picture=path))
+    return sets
+
+
+def _picture_input(net: Net) -> str:
+    """The one input that is a picture.
+
+    Raises:
+        ConfigError: there are several inputs. ShapeError: it is no picture.
+    """
+    if len(net.inputs) != 1:
+        raise ConfigError(
+            f"the net has {len(net.inputs)} inputs, {net.inputs}; a picture is for a net with one"
+        )
+    shape = net.blobs[net.inputs[0]].shape
+    if len(shape) != _PICTURE_AXES or shape[1] not in _PICTURE_CHANNELS:
+        raise ShapeError(f'input "{net.inputs[0]}" has shape {list(shape)}, which is no picture')
+    return net.inputs[0]
 
 
 def _label_classes(net: Net) -> Mapping[str, int]:

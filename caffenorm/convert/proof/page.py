@@ -81,7 +81,7 @@ def _verdict(data: Data) -> Iterator[str]:
     yield f'<svg viewBox="0 0 34 34" aria-hidden="true"><circle cx="17" cy="17" r="17"/>{mark}</svg><div>'
     yield f"<p>{_sentence(data)}</p>"
     if verdict["ok"] is False:
-        yield f"<p>{text(_upper(verdict['says']))}.</p>"
+        yield f"<p>{text(_upper(verdict['finding']))}.</p>"
         others = [blob for blob in verdict["depart_by_themselves"] if blob != verdict["first_difference"]]
         if others:
             more = f" and {len(others) - 6} more" if len(others) > 6 else ""
@@ -136,7 +136,7 @@ def _figures(data: Data) -> Iterator[str]:
         )
         share = practice["least_arg_max"]
         if share is not None:
-            tiles.append(_tile("Arg-max", _percent(share), "same largest channel, at least", True))
+            tiles.append(_tile("Arg-max", _percent(share), "same largest channel, at least", practice["ok"]))
     for part, title, more in (
         ("gradients", "Gradients", "of inputs and parameters"),
         ("step", "One step of SGD", "parameters, statistics, outputs"),
@@ -483,7 +483,7 @@ def _count(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return "100 %" if share == 1 else f"{math.floor(share * 1e5) / 1e3:.3f} %"
+    return f"{share * 100:.0f} %" if share in (0, 1) else f"{math.floor(share * 1e5) / 1e3:.3f} %"
 
 
 def _power(value: float | None) -> str:
@@ -493,6 +493,6 @@ def _power(value: float | None) -> str:
     if value == 0:
         return "0"
     if 1e-3 <= value < 1e4:
-        return f"{value:.2g}"
+        return f"{value:.2g}" if value < 10 else f"{value:.0f}"
     digits, power = f"{value:.1e}".split("e")
     return f"{digits}\u2009·\u200910<sup>{int(power)}</sup>".replace("<sup>-", "<sup>\u2212")

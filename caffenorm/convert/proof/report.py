@@ -22,7 +22,7 @@ from caffenorm import schema
 from caffenorm._extras import require
 from caffenorm._files import Pathish, atomic_write
 from caffenorm._version import __version__
-from caffenorm.convert.program import Program
+from caffenorm.convert.parts import Program
 from caffenorm.convert.proof.accounts import account
 from caffenorm.convert.proof.page import page
 from caffenorm.convert.proof.results import BlobCheck, Comparison, Gradients, Verification
@@ -31,6 +31,7 @@ from caffenorm.net import Net
 Data = dict[str, Any]  # Any: whatever JSON holds
 _FORMAT = 1
 _CHUNK = 1 << 20
+_LISTED = 16  # values of an option; more are said by their shape
 
 
 def write_report(
@@ -48,7 +49,7 @@ def write_report(
     Args:
         folder: to write into.
         net: the Caffe net. program: what has become of it. verification: None if nothing was compared.
-        options: of the conversion.
+        options: of the conversion, where they are not the program's.
         sources: what each file that was read is, such as "weights", and its path.
         files: that were written.
 
@@ -102,7 +103,7 @@ def report_data(
             "caffe_parameters": [asdict(entry) for entry in accounts.params],
             "torch_state": [asdict(entry) for entry in accounts.state],
             "notes": list(program.notes),
-            "options": _options(options),
+            "options": _options(program.options if options is None else options),
             "files": [_file(path) for path in files],
             "sources": [{"what": what, **_file(path)} for what, path in (sources or {}).items()],
             "parameters_sha256": _digest(net),
@@ -126,12 +127,14 @@ def _net(net: Net) -> Data:
 
 def _verdict(verification: Verification | None) -> Data:
     if verification is None:
-        return {"compared": False, "ok": None, "says": "Not compared with the Caffe net", "cause": ""}
+        says = "not compared with the Caffe net"
+        return {"compared": False, "ok": None, "says": says, "finding": says, "cause": "", "problems": []}
     first = verification.first_difference
     return {
         "compared": True,
         "ok": verification.ok,
         "says": str(verification),
+        "finding": verification.finding,
         "cause": verification.cause,
         "first_difference": first.name if first else None,
         "depart_by_themselves": [
@@ -201,9 +204,22 @@ def _gradients(gradients: Gradients | None) -> Data | None:
 
 
 def _options(options: Any) -> Data:  # Any: as above
+    """Flat, with large arrays by their shape."""
     if options is None:
         return {}
-    return asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options)
+    given = asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options)
+    flat: Data = {}
+    for key, value in given.items():
+        parts = (
+            {f"{key}.{name}": item for name, item in value.items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
+        for name, item in parts.items():
+            array = np.asarray(item) if isinstance(item, np.ndarray | list | tuple) else None
+            large = array is not None and array.size > _LISTED
+            flat[name] = f"an array of shape {list(array.shape)}" if large and array is not None else item
+    return flat
 
 
 def _file(path: Pathish) -> Data:

@@ -233,7 +233,9 @@ class Verification:
         """The largest relative difference of a blob in float64."""
         return self.rules.worst
 
-    def __str__(self) -> str:
+    @property
+    def finding(self) -> str:
+        """What came out, in one sentence without its end."""
         first = self.first_difference
         if first is not None:
             return self._departure(first)
@@ -245,7 +247,12 @@ class Verification:
         if self.problems:
             return f"all blobs agree, but {self.problems[0]}"
         worst = f"{self.worst:.1e} of a blob's largest value"
+        if self.practice is not None:
+            worst += f" in float64, {self.practice.worst:.1e} in {self.practice.dtype}"
         return f"{len(self.blobs)} blobs agree; the largest difference is {worst}"
+
+    def __str__(self) -> str:
+        return f"{self.finding}; it is what comes out if {self.cause}" if self.cause else self.finding
 
     def _departure(self, first: BlobCheck) -> str:
         why = first.problem or f"{max(first.max_rel, first.own):.3g} of its largest value away"
@@ -253,10 +260,6 @@ class Verification:
         if first.before:
             *some, one = (f'"{name}" ({kind})' for name, kind in first.before)
             writer += f" in place after {', '.join(some)}{' and ' if some else ''}{one}"
-        cause = f"; it is what comes out if {self.cause}" if self.cause else ""
-        inside = (
-            ""
-            if self.rules.first_difference is not None or self.practice is None
-            else f" in {self.practice.dtype}"
-        )
-        return f'the first blob that departs{inside} is "{first.name}", written by {writer}: {why}{cause}'
+        of_rules = self.rules.first_difference is not None or self.practice is None
+        inside = "" if of_rules or self.practice is None else f" in {self.practice.dtype}"
+        return f'the first blob that departs{inside} is "{first.name}", written by {writer}: {why}'

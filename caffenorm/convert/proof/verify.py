@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from caffenorm._extras import require
+from caffenorm.convert.describer import Describer
 from caffenorm.convert.live import build_module
-from caffenorm.convert.program import Describer
-from caffenorm.convert.proof.causes import explain
-from caffenorm.convert.proof.compare import FLOAT32, RULES, BlobRun, Converted
+from caffenorm.convert.options import PLAIN, ConvertOptions
+from caffenorm.convert.proof.causes import explain, explain_pictures
+from caffenorm.convert.proof.compare import RULES, BlobRun, Converted, tolerance_of
 from caffenorm.convert.proof.copies import blob_names, copy_net, settle
 from caffenorm.convert.proof.gradients import compare_gradients, compare_step
 from caffenorm.convert.proof.inputs import (
@@ -27,12 +29,13 @@ from caffenorm.convert.proof.inputs import (
     picture_sets,
     random_sets,
     room,
+    with_pictures,
 )
 from caffenorm.convert.proof.results import Verification
 from caffenorm.convert.proof.statements import Statements
 from caffenorm.convert.source import class_source
 from caffenorm.net import Net
-from caffenorm.sources.image import Preprocessing
+from caffenorm.sources.image import Preprocessing as PicturePreparation
 
 _LARGE = 40_000_000  # parameters; above it gradients are compared in float32, for the memory
 _STEP_BATCH = 4
@@ -42,10 +45,11 @@ def verify(
     net: Net,
     inputs: Sequence[dict[str, Any]] | None = None,  # Any: arrays
     *,
+    options: ConvertOptions = PLAIN,
     seeds: Sequence[int] = SEEDS,
     batch_sizes: Sequence[int] = (),
     pictures: Sequence[str] = (),
-    preparation: Preprocessing | None = None,
+    preparation: PicturePreparation | None = None,
     gradients: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Verification:
@@ -54,8 +58,10 @@ def verify(
     Args:
         net: stays as it is.
         inputs: sets of values for the net's inputs, in place of random ones.
+        options: of the module that is measured. Gradients, and the step, are those of the plain module.
         seeds: of random inputs. batch_sizes: of them; the net's own and another one if not given.
-        pictures: files to run both sides on as well. preparation: what Caffe's net wants done to them.
+        pictures: files to run both sides on as well. preparation: what Caffe's net wants done to them; with
+            preprocessing in the options, only their size.
         gradients: compare these too, and one step of SGD with BatchNorm in training mode.
         progress: called with what is done next, for people.
 
@@ -67,19 +73,23 @@ def verify(
     began = time.perf_counter()
     say = progress or (lambda _: None)
     twin = copy_net(net, np.float64)
-    sets, said = _inputs(twin, inputs, seeds, list(batch_sizes), pictures, preparation or Preprocessing())
-    program = Describer(twin).run()
-    rules = BlobRun(twin, _converted(twin, np.float64), RULES)
+    exact = replace(options, half=False, channels_last=False)
+    sets, said = _inputs(twin, inputs, seeds, list(batch_sizes), exact)
+    sets += picture_sets(twin, pictures, preparation or PicturePreparation(), exact.preprocessing)
+    program = Describer(twin, exact).run()
+    rules = BlobRun(twin, _converted(twin, exact, np.float64), RULES)
     practised = copy_net(net, np.float32)
-    practice = BlobRun(practised, _converted(practised, np.float32), FLOAT32)
+    practice = BlobRun(practised, _converted(practised, options, np.float32), tolerance_of(options))
     cause = ""
     for number, values in enumerate(sets, 1):
         say(f"comparing blobs: {values.name} ({number} of {len(sets)})")
-        exact, found = rules.add(values)
+        precise, found = rules.add(values)
         first = rules.comparison().first_difference
         if first is not None and not cause and first.on == values.name and first.name in found:
             cause = explain(twin, first.name, found[first.name], program.folded)
-        practice.add(values, exact)
+            if not cause and exact.preprocessing is not None and first.name in values.given:
+                cause = explain_pictures(exact.preprocessing, values.given[first.name], found[first.name])
+        practice.add(values, precise)
     proven, measured = rules.comparison(said), practice.comparison()
     problems = tuple(dict.fromkeys((*rules.problems, *practice.problems)))
     del rules, practice, practised
@@ -100,8 +110,7 @@ def _inputs(
     inputs: Sequence[dict[str, Any]] | None,
     seeds: Sequence[int],
     batch_sizes: list[int],
-    pictures: Sequence[str],
-    preparation: Preprocessing,
+    options: ConvertOptions,
 ) -> tuple[list[InputSet], tuple[str, ...]]:
     """What to run on, and what to say of what was left out."""
     if inputs is not None:
@@ -110,20 +119,27 @@ def _inputs(
             for i, given in enumerate(inputs, 1)
         ]
         return sets, ()
-    shown = picture_sets(net, pictures, preparation)
     drawn, refused = random_sets(net, seeds, batch_sizes or default_batches(net))
-    said = tuple(f"not run at a batch size of {batch}: {why}" for batch, why in refused.items())
-    return drawn + shown, said
+    if options.preprocessing is not None:
+        drawn = [with_pictures(net, values, options.preprocessing) for values in drawn]
+    return drawn, tuple(f"not run at a batch size of {batch}: {why}" for batch, why in refused.items())
 
 
-def _converted(net: Net, dtype: Any) -> Converted:  # Any: float32 or float64
+def _converted(net: Net, options: ConvertOptions, dtype: Any) -> Converted:  # Any: float32 or float64
+    """The module that a net becomes."""
     torch = require("torch", extra="torch", to="convert to PyTorch")
-    program = Describer(net).run()
-    module = settle(build_module(program, dtype))
-    kind = torch.float64 if np.dtype(dtype) == np.float64 else torch.float32
-    statements = Statements(module, class_source(program, keep_blobs=True))
-    automatic = [name for name in blob_names(net).values() if name not in net.blobs]
-    return Converted(module, statements, kind, list(net.inputs), [*net.outputs, *automatic], np.dtype(dtype))
+    program = Describer(net, options).run()
+    kind = np.dtype(np.float16 if options.half else dtype)
+    module = settle(build_module(program, kind))
+    return Converted(
+        module,
+        Statements(module, class_source(program, keep_blobs=True)),
+        {2: torch.float16, 4: torch.float32, 8: torch.float64}[kind.itemsize],
+        list(net.inputs),
+        [*net.outputs, *(name for name in blob_names(net).values() if name not in net.blobs)],
+        kind,
+        options.preprocessing is not None,
+    )
 
 
 def _parameters(net: Net) -> int:
