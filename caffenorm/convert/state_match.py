@@ -202,12 +202,12 @@ def _doubt(ours: Module, theirs: Module, others: Sequence[Module]) -> str:
 def similarity(first: str, second: str) -> float:
     """From 0 to 1, how alike two names are: their letters, and their numbers compared from the end on."""
     first, second = _plain(first), _plain(second)
-    alike = difflib.SequenceMatcher(None, first, second, autojunk=False).ratio()
-    numbers = [re.findall(r"\d+", name)[::-1] for name in (first, second)]
-    if not all(numbers):
+    alike: float = difflib.SequenceMatcher(None, first, second, autojunk=False).ratio()
+    ours, theirs = (re.findall(r"\d+", name)[::-1] for name in (first, second))
+    if not ours or not theirs:
         return alike
-    same = sum(a == b for a, b in zip(*numbers, strict=False)) / max(map(len, numbers))
-    return (alike + same) / 2
+    same = [a == b for a, b in zip(ours, theirs, strict=False)]
+    return (alike + sum(same) / max(len(ours), len(theirs))) / 2
 
 
 def _plain(name: str) -> str:

@@ -85,14 +85,14 @@ def modules_of_state(state: Mapping[str, Array]) -> list[Module]:
 def modules_of_net(net: Net) -> list[Module]:
     """The modules of a net, in the order in which they run."""
     found: list[Module] = []
-    for make in _makers(net.steps):
-        module = make(len(found))
+    for module in _modules(net.steps):
+        module.index = len(found)
         module.names = {role: f"{module.name}.{role}" for role in module.tensors}
         found.append(module)
     return found
 
 
-def _makers(steps: Sequence[LayerStep]) -> Iterator[Callable[[int], Module]]:
+def _modules(steps: Sequence[LayerStep]) -> Iterator[Module]:
     joined: set[int] = set()
     for i, step in enumerate(steps):
         layer = step.layer
@@ -103,9 +103,9 @@ def _makers(steps: Sequence[LayerStep]) -> Iterator[Callable[[int], Module]]:
             if scale is not None:
                 joined.add(i + 1)
             affine = scale.layer.blobs if scale is not None else layer.blobs[STATISTICS:]
-            yield lambda index, layer=layer, affine=affine: _norm(layer, affine, index)
+            yield _norm(layer, affine)
         else:
-            yield lambda index, layer=layer: _plain(layer, index)
+            yield _plain(layer)
 
 
 def _joins(norm: LayerStep, scale: LayerStep) -> bool:
@@ -117,7 +117,7 @@ def _joins(norm: LayerStep, scale: LayerStep) -> bool:
     return axis == 1 and bool(layer.blobs) and layer.blobs[0].shape == norm.layer.blobs[0].shape
 
 
-def _plain(layer: Layer, index: int) -> Module:
+def _plain(layer: Layer) -> Module:
     """A layer whose blobs are what they are."""
     blobs = layer.blobs
     kinds: Sequence[str] = roles(
@@ -141,10 +141,10 @@ def _plain(layer: Layer, index: int) -> Module:
                 pairs[role].write()[...] = own.T if turned and role == "weight" else own
 
     zero = "bias" in tensors and not tensors["bias"].any()
-    return Module(layer.name, index, tensors, {}, {"bias": 0.0} if zero else {}, put)
+    return Module(layer.name, 0, tensors, {}, {"bias": 0.0} if zero else {}, put)
 
 
-def _norm(layer: BatchNorm, affine: Sequence[Blob], index: int) -> Module:
+def _norm(layer: BatchNorm, affine: Sequence[Blob]) -> Module:
     """A BatchNorm with its scale and offset; the sums are divided by the factor."""
     mean, var = (np.empty(layer.channels, layer.dtype) for _ in range(2))
     layer.read_stored(mean, var)
@@ -174,4 +174,4 @@ def _norm(layer: BatchNorm, affine: Sequence[Blob], index: int) -> Module:
         for role, value in neutral.items()
         if role in tensors and bool((tensors[role] == value).all())
     }
-    return Module(layer.name, index, tensors, {}, defaults, put)
+    return Module(layer.name, 0, tensors, {}, defaults, put)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -20,7 +21,7 @@ from caffenorm.convert.onnx_check import OnnxCheck, check_model
 from caffenorm.convert.onnx_graph import Graph
 from caffenorm.convert.onnx_part import onnx_types, refused_types
 from caffenorm.convert.options import ConvertOptions, Preprocessing
-from caffenorm.errors import ConfigError, ConversionError, ShapeError
+from caffenorm.errors import ConfigError, ConversionError, MissingExtraError, ShapeError
 from caffenorm.layer import registered_layers
 
 onnx = pytest.importorskip("onnx")
@@ -495,3 +496,23 @@ def test_examples(name: str, tmp_path: Path) -> None:
     assert saved.check.ok, str(saved.check)
     assert not any(blob.overflows for blob in saved.check.blobs)
     json.dumps(saved.graph.notes)
+
+
+# --- what is installed ---
+
+
+def test_without_onnxruntime_the_evaluator_of_onnx_compares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caffenorm.convert.onnx_check.importlib.util.find_spec", lambda name: None)
+    net = one(BLOCK + 'layer { name: "norm" type: "LRN" bottom: "c" top: "n" lrn_param { local_size: 3 } }')
+
+    found = checked(net, emit(net))
+
+    assert found.ok, str(found)
+    assert found.runtime == f"onnx {onnx.__version__}'s evaluator"
+
+
+def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+
+    with pytest.raises(MissingExtraError, match=r'pip install "caffenorm\[onnx\]"'):
+        save_onnx(one(BLOCK), tmp_path / "net.onnx")

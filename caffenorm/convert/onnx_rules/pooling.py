@@ -166,7 +166,7 @@ def lrn(part: Part) -> None:
     alpha, beta, size = float(param.alpha), float(param.beta), int(param.local_size)
     x = part.x
     if param.norm_region != schema.LRNParameter.WITHIN_CHANNEL:
-        given = {"alpha": alpha, "beta": beta, "bias": float(param.k), "size": size}
+        given: dict[str, Any] = {"alpha": alpha, "beta": beta, "bias": float(param.k), "size": size}
         if bottom.num_axes == 4:
             part.set(part.node("LRN", x, **given))
             return
