@@ -207,7 +207,8 @@ def similarity(first: str, second: str) -> float:
     if not ours or not theirs:
         return alike
     same = [a == b for a, b in zip(ours, theirs, strict=False)]
-    return (alike + sum(same) / max(len(ours), len(theirs))) / 2
+    shared = same.count(True) / max(len(ours), len(theirs))
+    return (alike + shared) / 2
 
 
 def _plain(name: str) -> str:
