@@ -62,3 +62,8 @@ def factor_ignored(blobs: Any, scale: Any, eps: float) -> Any:
 
 def eps_dropped(blobs: Any, scale: Any, eps: float) -> Any:
     return blobs, scale, 1e-30
+
+
+def break_batch_norm(monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any]) -> None:
+    """Let conversions compute batch norms from values that are changed in this way."""
+    monkeypatch.setattr(norm, "batch_norm_values", wrong_values(change))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import warnings
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 import caffenorm
 from caffenorm import Net
-from caffenorm.convert import describe, to_torch
+from caffenorm.convert import describe, to_torch, verify
+from caffenorm.convert.proof.report import write_report
 from caffenorm.convert.source import module_source
 
 torch = pytest.importorskip("torch")
@@ -52,6 +54,26 @@ def test_every_blob_agrees_in_float64_and_in_float32(net: Net, rng: np.random.Ge
         ours = net.blobs[name].data
         off = np.abs(value - ours).max() / np.abs(ours).max()
         assert off < 1e-5, (name, off)
+
+
+def test_the_report_states_what_was_proven(net: Net, tmp_path: Path) -> None:
+    program, found = describe(net), verify(net)
+
+    _, text = write_report(tmp_path, net, program, found)
+
+    data = json.loads(text.read_text())
+    assert data["verdict"]["ok"] is True
+    compared = [row for row in data["blobs"] if row["practice"]]
+    assert {row["name"] for row in compared} == set(net.blobs) - set(program.folded)
+    assert max(row["practice"]["max_rel"] for row in compared) < 1e-5
+    assert data["practice"]["max_rel"] < 1e-5
+    assert data["float64"]["max_rel"] < 1e-12
+    assert data["step"]["batch_norms"] == 53
+    assert data["practice"]["least_arg_max"] > 0.99
+    assert {row["name"] for row in data["torch_state"]} == set(program.state())
+    exact = [row for row in data["torch_state"] if row["exact"]]
+    assert len(exact) == 4 * 53 + 2
+    assert not [row for row in data["caffe_parameters"] if row["fate"].startswith("unused")]
 
 
 def test_all_53_batch_norms_take_their_scale_with_them(net: Net) -> None:

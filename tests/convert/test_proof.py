@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from wrong_rules import NET, made, set_rule
 
+from caffenorm.convert import ConvertOptions, Preprocessing, apply_options, verify
 from caffenorm.convert import program as program_module
-from caffenorm.convert import verify
 from caffenorm.convert.program import Chain
+from caffenorm.convert.proof.compare import tolerance_of
 from caffenorm.convert.proof.figures import arg_max_agreement, cosine, figures, relative, ulps
+from caffenorm.convert.proof.inputs import picture_sets
 from caffenorm.convert.rules import norm
-from caffenorm.sources.image import Preprocessing
+from caffenorm.sources.image import Preprocessing as PicturePreparation
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -193,7 +196,7 @@ def test_pictures_are_run_as_well(tmp_path: Path, rng: np.random.Generator) -> N
         paths.append(str(tmp_path / f"picture{i}.png"))
         image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(paths[-1])
 
-    found = verify(made(), pictures=paths, preparation=Preprocessing(mean=[104, 117, 123], scale=0.017))
+    found = verify(made(), pictures=paths, preparation=PicturePreparation(mean=[104, 117, 123], scale=0.017))
 
     assert found.ok
     assert found.rules.inputs[-2:] == tuple(paths)
@@ -440,3 +443,90 @@ def test_a_single_wrong_layer_among_right_ones_is_explained(monkeypatch: pytest.
     assert found.first_difference is not None
     assert found.first_difference.name == "conv2"
     assert "scale factor of BatchNorm is ignored" in found.cause
+
+
+# --- options ---
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype", "most"),
+    [
+        (ConvertOptions(), "float32", 1e-5),
+        (ConvertOptions(channels_last=True), "float32", 1e-5),
+        (ConvertOptions(fold_batch_norm=True), "float32", 1e-4),
+        (ConvertOptions(half=True), "float16", 2e-2),
+        (ConvertOptions(half=True, fold_batch_norm=True), "float16", 2e-2),
+    ],
+    ids=["plain", "channels_last", "fold", "half", "half and fold"],
+)
+def test_options_are_proven_with_their_own_tolerance(
+    options: ConvertOptions, dtype: str, most: float
+) -> None:
+    found = verify(made(), options=options)
+
+    assert found.ok, str(found)
+    assert found.rules.worst < 1e-12
+    assert found.practice is not None
+    assert found.practice.dtype == dtype
+    assert 0 < found.practice.worst < most
+    assert found.practice.tolerance == tolerance_of(options)
+
+
+def test_the_modules_own_preprocessing_is_compared_with_its_definition(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    picture = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    image.fromarray(picture).save(tmp_path / "picture.png")
+    given = Preprocessing(mean=[104, 117, 123], scale=0.017, channel_order="rgb")
+
+    found = verify(
+        made(), options=ConvertOptions(preprocessing=given), pictures=[str(tmp_path / "picture.png")]
+    )
+
+    assert found.ok, str(found)
+    assert found.rules.inputs[-1].endswith("picture.png")
+    inputs = picture_sets(made(), [str(tmp_path / "picture.png")], PicturePreparation(), given)[0]
+    assert np.array_equal(inputs.given["data"][0], picture.transpose(2, 0, 1))
+    mean = np.array([104, 117, 123])[:, None, None]
+    expected = (picture[..., ::-1].transpose(2, 0, 1) - mean) * 0.017
+    assert np.allclose(inputs.values["data"][0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "cause"),
+    [
+        ({"channel_order": "bgr"}, "channels come in the opposite order"),
+        ({"mean": None}, "the mean is not subtracted"),
+        ({"mean": [123, 117, 104]}, "the mean's channels are in the opposite order"),
+        ({"scale": 1.0}, "the scale is left out"),
+    ],
+    ids=["order", "mean", "mean's order", "scale"],
+)
+def test_wrong_preprocessing_is_explained(
+    wrong: dict[str, Any], cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = Preprocessing(mean=[104, 117, 123], scale=0.017, channel_order="rgb")
+    right = apply_options._preprocess
+    monkeypatch.setattr(
+        apply_options,
+        "_preprocess",
+        lambda d, g, shape, p: right(d, dataclasses.replace(g, **wrong), shape, p),
+    )
+
+    found = verify(made(), options=ConvertOptions(preprocessing=given))
+
+    assert not found.ok
+    assert found.first_difference is not None
+    assert found.first_difference.name == "data"
+    assert cause in found.cause
+
+
+def test_what_is_beyond_float16_is_found() -> None:
+    net = made()
+    net.params["fc"][0].data[...] *= 1e6
+
+    found = verify(net, options=ConvertOptions(half=True))
+
+    assert found.rules.ok
+    assert 'the first blob that departs in float16 is "fc"' in str(found)
