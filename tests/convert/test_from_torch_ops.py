@@ -213,6 +213,11 @@ CASES: dict[str, tuple[Any, tuple[tuple[int, ...], ...], str]] = {
         ((2, 3, 1, 1),),
         "Deconvolution",
     ),
+    "channel_shuffle": (
+        Call(lambda a: a.view(2, 2, 2, 6, 8).transpose(1, 2).contiguous().view(2, -1, 6, 8)),
+        (IMAGE,),
+        "ShuffleChannel",
+    ),
     "pixel_shuffle": (nn.PixelShuffle(2), (IMAGE,), "Reshape Permute Reshape"),
     "pixel_unshuffle": (nn.PixelUnshuffle(2), (IMAGE,), "Reshape Permute Reshape"),
     "reflection_pad": (nn.ReflectionPad2d((1, 2, 3, 0)), (IMAGE,), "Pad"),

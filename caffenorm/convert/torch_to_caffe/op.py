@@ -125,7 +125,7 @@ class Op:
         """For the layer: the module's path, with the operator where the module does more."""
         if self.is_module and self.path:
             return self.path
-        kind = self.kind.strip("_").removesuffix("_default")
+        kind = self.kind.removeprefix("caffenorm.").strip("_")
         return f"{self.path}.{kind}" if self.path else kind
 
     def x(self, name: str = "self") -> Value:

@@ -9,7 +9,8 @@ from torch import fx
 
 from caffenorm.convert.torch_to_caffe.op import operator_name
 
-_SHAPES = frozenset({"view", "reshape", "unsqueeze", "squeeze", "_unsafe_view"})
+_RESHAPES = frozenset({"view", "reshape", "_unsafe_view"})
+_SHAPES = _RESHAPES | {"unsqueeze", "squeeze"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Pattern:
 def find_patterns(graph: fx.Graph) -> dict[fx.Node, Pattern]:
     """Last node -> what ends there."""
     found = {node: _local_response_norm(node) for node in graph.nodes if _is(node, "div")}
+    found |= {node: _channel_shuffle(node) for node in graph.nodes if _is(node, *_RESHAPES)}
     return {node: pattern for node, pattern in found.items() if pattern is not None}
 
 
@@ -57,6 +59,31 @@ def _local_response_norm(last: Any) -> Pattern | None:  # Any: a node, whose arg
     return Pattern(
         "caffenorm.lrn", {"self": x, "size": size, "alpha": alpha, "beta": float(beta), "k": float(k)}
     )
+
+
+def _channel_shuffle(last: Any) -> Pattern | None:  # Any: a node, whose args could be anything
+    """(N, C, ...) as (N, g, C / g, ...), transposed, and back: ShuffleNet's mixing of channels."""
+    moved = last.args[0]
+    while _is(moved, "contiguous", "clone"):
+        moved = moved.args[0]
+    if not _is(moved, "transpose", "permute") or not _is(moved.args[0], *_RESHAPES):
+        return None
+    split = moved.args[0]
+    x = split.args[0]
+    before, parts, after = (_shape(node) for node in (x, split, last))
+    if len(before) < 3 or before != after or len(parts) != len(before) + 1 or parts[3:] != before[2:]:
+        return None
+    swapped = [0, 2, 1, *range(3, len(parts))]
+    order = moved.args[1] if _is(moved, "permute") else swapped
+    dims = moved.args[1:] if _is(moved, "transpose") else (1, 2)
+    if parts[0] != before[0] or list(order) != swapped or {dim % len(parts) for dim in dims} != {1, 2}:
+        return None
+    return Pattern("caffenorm.shuffle_channel", {"self": x, "groups": int(parts[1])})
+
+
+def _shape(node: Any) -> tuple[Any, ...]:  # Any: what stands in args; numbers, symbolic ones too
+    value = node.meta.get("val") if isinstance(node, fx.Node) else None
+    return tuple(getattr(value, "shape", ()))
 
 
 def _through_shapes(node: Any) -> Any:  # Any: what stands in args

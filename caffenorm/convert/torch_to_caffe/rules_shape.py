@@ -81,6 +81,12 @@ def permute(op: Op) -> Value:
     return op.layer("Permute", [x], permute_param={"order": order})
 
 
+@rule("caffenorm.shuffle_channel")
+def shuffle_channel(op: Op) -> Value:
+    """What `patterns` finds a view, a transposition and a view to be."""
+    return op.layer("ShuffleChannel", [op.x()], shuffle_channel_param={"group": op["groups"]})
+
+
 @rule("pixel_shuffle", "pixel_unshuffle")
 def pixel_shuffle(op: Op) -> Value:
     """Two Reshapes around a Permute."""
