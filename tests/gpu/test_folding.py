@@ -67,8 +67,7 @@ def test_a_folded_chain_stays_on_the_gpu(gpu: Any, product: str) -> None:
         pytest.skip("only the emulation counts what happens")
     net = net_with_values(text_of(product), device="gpu")
     net.forward()
-    net.blobs["x"].data[...] = 1
-    net.blobs["x"].gpu_data  # uploads
+    net.blobs["x"].gpu_data[...] = 1
     emulated_cupy.events.clear()
 
     net.run_forward()
@@ -84,9 +83,7 @@ def test_folding_again_stays_on_the_gpu(gpu: Any) -> None:
     net, plain = (net_with_values(text_of("Convolution"), device="gpu", fuse=fuse) for fuse in (True, False))
     net.forward()
     for each in (net, plain):
-        weights = each.params["y"][0]
-        weights.gpu_data[...] = 0.25
-        each.blobs["x"].gpu_data
+        each.params["y"][0].gpu_data[...] = 0.25
     emulated_cupy.events.clear()
 
     net.run_forward()

@@ -466,3 +466,19 @@ def test_columns_of_further_channels(gpu_ops, small_grids):
     windows = {"kernel": (2, 3), "stride": (1, 2), "pad": (1, 1), "dilation": (1, 2)}
 
     check_patches(gpu_ops, ((4, 5), (5, 2), windows), 90, "f4", 0, 0)
+
+
+def test_a_plan_made_on_one_stream_is_waited_for_on_another(gpu_ops, monkeypatch):
+    if gpu_ops.xp.__name__ == "cupy":
+        pytest.skip("CuPy's streams can not be watched")
+    case = whole((4, 4))
+    x, y, plan = unset(gpu_ops, case.x, "f4"), unset(gpu_ops, case.y, "f4"), case.plan(gpu_ops)
+    waited = []
+    monkeypatch.setattr(gpu_ops.xp.cuda.Stream, "wait_event", lambda self, event: waited.append(event))
+
+    gpu_ops.average_pool(plan, x, y)
+    assert not waited
+    with gpu_ops.xp.cuda.Stream():
+        gpu_ops.average_pool(plan, x, y)
+
+    assert waited == [plan.numbers._uploaded]

@@ -161,7 +161,7 @@ class GpuConv:
         kernel = self.device.kernel("depthwise", "depthwise", y.dtype, patches.axes)
         numbers = (planes, shape.outputs, plan.rows, slope is not None, float(slope or 0))
         launch = over_planes(self.device, patches.out_plane, planes)
-        kernel(*launch, x, weights, bias, more, y, patches.numbers, *numbers)
+        kernel(*launch, x, weights, bias, more, y, patches.numbers.here(), *numbers)
 
     # --- the transposed convolution ---
 
@@ -225,7 +225,7 @@ class GpuConv:
         kernel = self.device.kernel("depthwise", "depthwise_transposed", x.dtype, patches.axes)
         numbers = (planes, shape.channels, plan.rows, slope is not None, float(slope or 0))
         launch = over_planes(self.device, patches.plane, planes)
-        kernel(*launch, y, weights, bias, more, x, patches.numbers, *numbers)
+        kernel(*launch, y, weights, bias, more, x, patches.numbers.here(), *numbers)
 
     # --- the gradient of the weights ---
 
@@ -296,7 +296,7 @@ class GpuConv:
         _, threads = over_planes(self.device, patches.out_plane, each)
         kernel = self.device.kernel("depthwise", "depthwise_gradient", x.dtype, patches.axes)
         numbers = (shape.images, each, shape.outputs, plan.rows)
-        kernel((weights, parts), threads, x, dy, partial, patches.numbers, *numbers)
+        kernel((weights, parts), threads, x, dy, partial, patches.numbers.here(), *numbers)
         self._add_parts(partial, dweights, parts)
 
     def _add_parts(self, partial: Array, out: Array, parts: int) -> None:

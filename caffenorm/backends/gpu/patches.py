@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from caffenorm.backends.gpu.cuda import Device
+from caffenorm.backends.gpu.numbers import Numbers
 from caffenorm.backends.gpu.planes import over_planes
 
 Array = Any  # cupy.ndarray
@@ -29,7 +28,7 @@ class GpuPatches:
     plane: int
     out_plane: int
     taps: int
-    numbers: Array
+    numbers: Numbers
 
     def channels(self, x: Array, columns: Array) -> int:
         """The number of channels, which both arrays must have."""
@@ -50,10 +49,8 @@ def plan_patches(
     dilation: Sizes,
 ) -> GpuPatches:
     """What the kernels of patches.cu and depthwise.cu need to know."""
-    numbers = np.array([*size, *out_size, *kernel, *stride, *pad, *dilation], np.int64)
-    with device.selected():
-        on_device = device.xp.asarray(numbers)
-    return GpuPatches(len(size), math.prod(size), math.prod(out_size), math.prod(kernel), on_device)
+    numbers = Numbers(device, (*size, *out_size, *kernel, *stride, *pad, *dilation))
+    return GpuPatches(len(size), math.prod(size), math.prod(out_size), math.prod(kernel), numbers)
 
 
 def im2col(device: Device, plan: GpuPatches, x: Array, columns: Array) -> None:
@@ -62,7 +59,7 @@ def im2col(device: Device, plan: GpuPatches, x: Array, columns: Array) -> None:
     if not columns.size:
         return
     kernel = device.kernel("patches", "im2col", x.dtype, plan.axes)
-    kernel(*over_planes(device, plan.out_plane, channels), x, columns, plan.numbers, channels)
+    kernel(*over_planes(device, plan.out_plane, channels), x, columns, plan.numbers.here(), channels)
 
 
 def col2im(device: Device, plan: GpuPatches, columns: Array, x: Array) -> None:
@@ -71,4 +68,4 @@ def col2im(device: Device, plan: GpuPatches, columns: Array, x: Array) -> None:
     if not x.size:
         return
     kernel = device.kernel("patches", "col2im", x.dtype, plan.axes)
-    kernel(*over_planes(device, plan.plane, channels), columns, x, plan.numbers, channels)
+    kernel(*over_planes(device, plan.plane, channels), columns, x, plan.numbers.here(), channels)

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from caffenorm.backends.gpu.cuda import Device
+from caffenorm.backends.gpu.numbers import Numbers
 from caffenorm.backends.gpu.patches import GpuPatches, col2im, im2col, plan_patches
 from caffenorm.backends.gpu.planes import over_planes
 from caffenorm.backends.window_shapes import check_pooled_plane
@@ -38,7 +37,7 @@ class GpuPooling:
     plane: int
     out_plane: int
     window: int
-    numbers: Array
+    numbers: Numbers
 
     def planes(self, x: Array, y: Array) -> int:
         """The number of planes, which both arrays must have."""
@@ -85,10 +84,8 @@ class GpuWindow:
             raise ValueError("planes have 1 to 2^31 - 1 values")
         numbers = [*ones, *size, *ones, *out_size, *ones, *kernel, *ones, *stride]
         numbers += [*zeros, *pad, *zeros, *pad_after, int(count_pads)]
-        with self.device.selected():
-            on_device = self.device.xp.asarray(np.array(numbers, np.int64))
         window = math.prod(min(n, k) for n, k in zip(size, kernel, strict=True))
-        return GpuPooling(plane, out_plane, window, on_device)
+        return GpuPooling(plane, out_plane, window, Numbers(self.device, numbers))
 
     def max_pool(self, plan: GpuPooling, x: Array, y: Array, index: Array | None) -> None:
         planes = plan.planes(x, y)
@@ -98,10 +95,10 @@ class GpuWindow:
             return
         if plan.window >= _LARGE_WINDOW:
             kernel = self.device.kernel("pooling", "large_max_pool", x.dtype)
-            kernel(*self._blocks_of_windows(plan, y.size), x, y, index, plan.numbers, planes)
+            kernel(*self._blocks_of_windows(plan, y.size), x, y, index, plan.numbers.here(), planes)
             return
         kernel = self.device.kernel("pooling", "max_pool", x.dtype)
-        kernel(*over_planes(self.device, plan.out_plane, planes), x, y, index, plan.numbers, planes)
+        kernel(*over_planes(self.device, plan.out_plane, planes), x, y, index, plan.numbers.here(), planes)
 
     def _blocks_of_windows(self, plan: GpuPooling, count: int) -> tuple[int, int]:
         """Blocks, one a window, and threads of a block."""
@@ -113,7 +110,7 @@ class GpuWindow:
         if not planes:
             return
         kernel = self.device.kernel("pooling", "max_pool_backward", dy.dtype)
-        kernel(*over_planes(self.device, plan.plane, planes), dy, index, dx, plan.numbers, planes)
+        kernel(*over_planes(self.device, plan.plane, planes), dy, index, dx, plan.numbers.here(), planes)
 
     def average_pool(self, plan: GpuPooling, x: Array, y: Array) -> None:
         planes = plan.planes(x, y)
@@ -121,17 +118,17 @@ class GpuWindow:
             return
         if plan.window >= _LARGE_WINDOW:
             kernel = self.device.kernel("pooling", "large_average_pool", x.dtype)
-            kernel(*self._blocks_of_windows(plan, y.size), x, y, plan.numbers, planes)
+            kernel(*self._blocks_of_windows(plan, y.size), x, y, plan.numbers.here(), planes)
             return
         kernel = self.device.kernel("pooling", "average_pool", x.dtype)
-        kernel(*over_planes(self.device, plan.out_plane, planes), x, y, plan.numbers, planes)
+        kernel(*over_planes(self.device, plan.out_plane, planes), x, y, plan.numbers.here(), planes)
 
     def average_pool_backward(self, plan: GpuPooling, dy: Array, dx: Array) -> None:
         planes = plan.planes(dx, dy)
         if not planes:
             return
         kernel = self.device.kernel("pooling", "average_pool_backward", dy.dtype)
-        kernel(*over_planes(self.device, plan.plane, planes), dy, dx, plan.numbers, planes)
+        kernel(*over_planes(self.device, plan.plane, planes), dy, dx, plan.numbers.here(), planes)
 
     def stochastic_pool(self, plan: GpuPooling, x: Array, draws: Array, y: Array, index: Array) -> None:
         planes = plan.planes(x, y)
@@ -141,14 +138,14 @@ class GpuWindow:
             return
         kernel = self.device.kernel("pooling", "stochastic_pool", x.dtype)
         shape = over_planes(self.device, plan.out_plane, planes)
-        kernel(*shape, x, draws, y, index, plan.numbers, planes)
+        kernel(*shape, x, draws, y, index, plan.numbers.here(), planes)
 
     def weighted_pool(self, plan: GpuPooling, x: Array, y: Array) -> None:
         planes = plan.planes(x, y)
         if not planes:
             return
         kernel = self.device.kernel("pooling", "weighted_pool", x.dtype)
-        kernel(*over_planes(self.device, plan.out_plane, planes), x, y, plan.numbers, planes)
+        kernel(*over_planes(self.device, plan.out_plane, planes), x, y, plan.numbers.here(), planes)
 
     def weighted_pool_backward(self, plan: GpuPooling, x: Array, dy: Array, dx: Array) -> None:
         planes = plan.planes(dx, dy)
@@ -158,10 +155,12 @@ class GpuWindow:
         work = self.device.scratch("window sums", 2 * dy.nbytes)[: 2 * dy.nbytes].view(dy.dtype)
         total, squares = work[: dy.size], work[dy.size :]
         kernel = self.device.kernel("pooling", "window_sums", x.dtype)
-        kernel(*over_planes(self.device, plan.out_plane, planes), x, total, squares, plan.numbers, planes)
+        kernel(
+            *over_planes(self.device, plan.out_plane, planes), x, total, squares, plan.numbers.here(), planes
+        )
         kernel = self.device.kernel("pooling", "weighted_pool_backward", x.dtype)
         shape = over_planes(self.device, plan.plane, planes)
-        kernel(*shape, x, dy, total, squares, dx, plan.numbers, planes)
+        kernel(*shape, x, dy, total, squares, dx, plan.numbers.here(), planes)
 
     # --- local response normalisation ---
 
