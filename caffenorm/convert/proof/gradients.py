@@ -328,9 +328,9 @@ def _statistics_after(sides: Sides, before: list[_Running]) -> Iterator[ValueChe
             off, limit, said = relative(after / factor, found), _DIGITS, ""
             if of_batch > _LIMITS[after.dtype]:
                 off, limit = of_batch, _LIMITS[after.dtype]
-            elif not steady:
+            elif not steady and off > limit:
                 said = _why_averages_differ(running, fraction)
-            if id(running.layer.blobs[i].data_memory) in shared:
+            if off > limit and id(running.layer.blobs[i].data_memory) in shared:
                 said = "several layers share these statistics in Caffe, and each adds its batch to them"
             caffe = f"{running.layer.name}[{i}] / {running.layer.name}[2]"
             yield ValueCheck(name, caffe, found.shape, "statistic", off, limit, said)

@@ -192,6 +192,11 @@ def _compared(data: Data) -> Iterator[str]:
         "the layer is given Caffe's values in place of what the layers before it have computed",
     )
     yield _pair(
+        "ulp",
+        "units in the last place: how many floating-point numbers lie between both values, at most, for half "
+        "of the values, 99 of 100, and all. They lie close around 0, so what cancels there is many apart",
+    )
+    yield _pair(
         "Softmax",
         "judged before, by its bottom: a softmax brings large differences of scores to the same 0 or 1",
     )
@@ -267,8 +272,11 @@ def _blob(number: int, row: Data, practised: bool) -> str:
 
 def _about(row: Data) -> str:
     """A blob's name, what writes it, and what to know."""
-    layer = f"{name(row['layer'])}, " if row["layer"] not in ("", row["name"]) and not row["same_as"] else ""
-    written = "" if row["same_as"] else f"<small>{layer}{text(row['layer_type'] or row['fate'])}</small>"
+    types = [each["type"] for each in row["before"]] + [row["layer_type"] or row["fate"]]
+    layers = [each["layer"] for each in row["before"]] + [row["layer"]]
+    layer = "" if row["layer"] in ("", row["name"]) or row["before"] else f", {name(row['layer'])}"
+    title = f' title="{text(", ".join(layers))}"' if row["before"] else ""
+    written = "" if row["same_as"] else f"<small{title}>{text(', '.join(types))}{layer}</small>"
     remarks = [row["problem"], row["judged"], row["why"] if row["fate"] == "unused" else ""]
     return (
         name(row["name"])

@@ -54,13 +54,13 @@ td.n, th.n { text-align: right; white-space: nowrap; }
 td.shape { white-space: nowrap; color: var(--soft); }
 td small { display: block; color: var(--soft); font-size: 12px; }
 td .name { font-size: 12.5px; }
-td:nth-child(2) { min-width: 190px; }
+td:nth-child(2) { min-width: 200px; }
 tr.copy td { color: var(--soft); font-size: 12px; } tr.copy td .name { font-size: 11.5px; }
 tr.bad td { background: var(--wash); }
 tr.bad td { color: var(--ink); } tr.bad td:first-child { box-shadow: inset 3px 0 var(--bad); }
 tbody tr:hover td { background: var(--tint); }
 td.bar { background-image: linear-gradient(var(--bar), var(--bar)); background-repeat: no-repeat;
-  background-size: var(--w) 3px; background-position: right 8px bottom 2px; --bar: var(--total); }
+  background-size: var(--w) 3px; background-position: right 8px top 25px; --bar: var(--total); }
 th button { all: unset; cursor: pointer; } th button:hover { color: var(--ink); }
 th button:focus-visible { outline: 2px solid var(--total); outline-offset: 2px; }
 th[aria-sort=ascending] button::after { content: " ↑"; }

@@ -151,10 +151,11 @@ def _by_name(comparison: Comparison | None) -> dict[str, BlobCheck]:
 
 def _about(check: BlobCheck | None) -> Data:
     if check is None:
-        return {"layer_type": "", "same_as": "", "judged": "", "problem": "", "ok": None}
+        return {"layer_type": "", "before": [], "same_as": "", "judged": "", "problem": "", "ok": None}
     return {
         "layer": check.layer,
         "layer_type": check.layer_type,
+        "before": [{"layer": name, "type": kind} for name, kind in check.before],
         "same_as": check.same_as,
         "judged": check.judged,
         "problem": check.problem,
