@@ -89,6 +89,7 @@ WAYS = [
     Case((3, 5, 6, 7), (4, 5, 1, 1), 1, (1, 1), (1, 0), (1, 1)),
     Case((5, 4, 3, 4), (6, 2, 3, 4), 2, (1, 1), (0, 0), (1, 1)),
     Case((5, 4, 3, 4), (6, 4, 2, 3), 1, (1, 1), (0, 0), (2, 1)),
+    Case((5, 4, 4, 4), (6, 2, 3, 3), 2, (2, 2), (0, 1), (1, 2), "f8"),
     Case((4, 6, 9, 9), (8, 3, 3, 3), 2, (2, 2), (1, 1), (1, 1)),
     Case((1, 6, 9, 9), (9, 2, 3, 3), 3, (1, 1), (2, 2), (2, 2), "f8", 1),
     Case((2, 3, 30), (7, 3, 5), 1, (3,), (2,), (1,), "f8", 3),
@@ -165,6 +166,16 @@ def test_columns_are_made_piece_by_piece(gpu_ops, case, limit, monkeypatch):
     monkeypatch.setattr(conv_plan, "COLUMN_BYTES", limit)
 
     check_products(gpu_ops, case)
+
+
+def test_one_position_is_one_product_a_piece(gpu_ops, monkeypatch):
+    case = Case((50, 4, 3, 4), (6, 2, 3, 4), 2, (1, 1), (0, 0), (1, 1))
+    products = []
+    monkeypatch.setattr(conv, "gemm", lambda *args, **how: products.append(how) or gemm.gemm(*args, **how))
+
+    check_products(gpu_ops, case)
+
+    assert [how["count"] for how in products] == [2, 2, 2]
 
 
 def test_pieces_are_images_then_channels(gpu_ops, monkeypatch):
@@ -414,7 +425,7 @@ def test_torch_takes_tf32_where_cupy_does(gpu_ops, host_torch, monkeypatch):
 
 
 def test_the_default_engine_leaves_to_our_kernels_what_torch_has_not(gpu_ops, host_torch):
-    depthwise, uneven, four_axes = WAYS[10], WAYS[14], WAYS[16]
+    depthwise, uneven, four_axes = WAYS[11], WAYS[15], WAYS[17]
 
     for case in (depthwise, uneven, four_axes):
         assert replace(case, engine="DEFAULT").plan(gpu_ops).torch is None

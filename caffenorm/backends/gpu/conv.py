@@ -97,7 +97,7 @@ class GpuConv:
 
     def _convolve_piece(self, plan: GpuConvolution, piece: Piece, x: Array, weights: Array, y: Array) -> None:
         columns = self._columns_of(plan, piece, x)
-        sizes = (plan.rows, plan.patches.out_plane, plan.depth(piece))
+        sizes = (plan.rows, plan.positions(piece), plan.depth(piece))
         for batch in plan.batches(piece):
             gemm(
                 self.device,
@@ -197,7 +197,7 @@ class GpuConv:
     ) -> None:
         part = plan.part_of_x(x, piece)
         columns = part if plan.columns_are_x else self._column_space(plan, piece)
-        sizes = (plan.depth(piece), plan.patches.out_plane, plan.rows)
+        sizes = (plan.depth(piece), plan.positions(piece), plan.rows)
         for batch in plan.batches(piece):
             gemm(
                 self.device,
@@ -249,14 +249,14 @@ class GpuConv:
         """Images one after the other, all groups at once; side by side where that leaves the device idle."""
         columns = self._columns_of(plan, piece, x)
         depth, groups = plan.depth(piece), plan.shape.groups
-        parts = min(piece.images, _PART_BYTES // dweights.nbytes)
+        parts = 1 if plan.one_position else min(piece.images, _PART_BYTES // dweights.nbytes)
         if parts > 1 and tiles(plan.rows, depth) * groups < self.device.multiprocessors:
             self._gradient_in_parts(plan, piece, columns, dy, dweights, parts)
             return
         for batch in plan.batches(piece, over_images=False):
             gemm(
                 self.device,
-                (plan.rows, depth, plan.patches.out_plane),
+                (plan.rows, depth, plan.positions(piece)),
                 plan.outputs_of(dy, batch),
                 plan.columns_of(columns, piece, batch, transposed=True),
                 plan.weights_of(dweights, piece, batch),

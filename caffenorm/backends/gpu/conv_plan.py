@@ -3,6 +3,8 @@
 The columns of a piece are (images, channels, taps, positions). Where the columns of one image are too many, a
 piece has some channels of one image: they are some of the rows of each product's right side, so that
 products over all pieces add up.
+
+Where there is one position only, the images of a piece take the positions' place: one product for all.
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Batch:
-    """Products that one call of cuBLAS takes: of a group for some images, or of an image for some groups."""
+    """Products that one call of cuBLAS takes: of a group for some images, or of an image for some groups.
+
+    With one position `image` is the first of all that each product takes together.
+    """
 
     image: int
     group: int
@@ -63,6 +68,7 @@ class GpuConvolution:
         self.torch = torch
         self.per_group = shape.channels // shape.groups
         self.rows = shape.outputs // shape.groups
+        self.one_position = patches.out_plane == 1
         self.x_count = shape.images * shape.channels * patches.plane
         self.y_count = shape.images * shape.outputs * patches.out_plane
         self.packed_count = self.transposed_packed_count = shape.outputs * self.per_group * shape.taps
@@ -109,10 +115,17 @@ class GpuConvolution:
         """Rows of the columns that one product takes."""
         return min(piece.channels, self.per_group) * self.shape.taps
 
+    def positions(self, piece: Piece) -> int:
+        """Columns that one product takes."""
+        return piece.images if self.one_position else self.patches.out_plane
+
     def batches(self, piece: Piece, *, over_images: bool | None = None) -> Iterator[Batch]:
         """The products of a piece, in as few calls as can be unless it is said what they go over."""
         groups = self.shape.groups if self.is_whole(piece) else 1
         first = piece.channel // self.per_group
+        if self.one_position:
+            yield Batch(piece.image, first, groups, False)
+            return
         if over_images is None:
             over_images = piece.images >= groups
         if over_images:
@@ -135,6 +148,8 @@ class GpuConvolution:
         image, group = piece.channels * channel, self.per_group * channel
         first_group = piece.channel // self.per_group
         start = (batch.image - piece.image) * image + (batch.group - first_group) * group
+        if self.one_position:
+            return Matrices(columns, start, image, group, not transposed)
         return Matrices(columns, start, positions, image if batch.over_images else group, transposed)
 
     def outputs_of(self, y: Array, batch: Batch) -> Matrices:
@@ -142,6 +157,8 @@ class GpuConvolution:
         positions = self.patches.out_plane
         image, group = self.shape.outputs * positions, self.rows * positions
         start = batch.image * image + batch.group * group
+        if self.one_position:
+            return Matrices(y, start, image, group, transposed=True)
         return Matrices(y, start, positions, image if batch.over_images else group)
 
     def part_of_x(self, x: Array, piece: Piece) -> Array:

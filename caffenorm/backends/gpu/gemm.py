@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Matrices:
         start: the first value of matrix 0.
         row: from one row to the next.
         step: from one matrix to the next; 0 for the same one again.
-        transposed: the product takes them transposed.
+        transposed: they are the transposed of what the product means.
     """
 
     array: Array
@@ -45,6 +45,11 @@ class Matrices:
     row: int
     step: int = 0
     transposed: bool = False
+
+    @property
+    def turned(self) -> Matrices:
+        """The same, transposed."""
+        return replace(self, transposed=not self.transposed)
 
     @property
     def address(self) -> int:
@@ -84,7 +89,7 @@ def gemm(
         sizes: rows, columns and depth of each product.
         a: (rows, depth), or (depth, rows) where transposed.
         b: (depth, columns), or (columns, depth) where transposed.
-        out: (rows, columns); no two of them overlap.
+        out: (rows, columns), or (columns, rows) where transposed; no two of them overlap.
         count: of products.
         accumulate: add to what is there.
 
@@ -92,6 +97,8 @@ def gemm(
         ShapeError: a side has 2^31 values or more.
     """
     rows, columns, depth = sizes
+    if out.transposed:
+        rows, columns, a, b = columns, rows, b.turned, a.turned
     if not rows or not columns or not count:
         return
     if max(rows, columns, depth, a.row, b.row, out.row, count) > _MOST:
