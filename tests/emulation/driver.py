@@ -56,7 +56,8 @@ def compiler() -> str:
 
 
 @functools.cache
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where what was built is kept."""
     folder = os.environ.get("CAFFENORM_EMULATION_CACHE")
     user = os.getuid() if hasattr(os, "getuid") else 0
     path = Path(folder) if folder else Path(tempfile.gettempdir()) / f"caffenorm-emulation-{user}"
@@ -74,10 +75,10 @@ def _fixed_text() -> str:
 def _build(text: str, options: Sequence[str]) -> Path:
     flags = [*_COMMON, *options, *(_SANITIZE if sanitizing() else [])]
     key = hashlib.sha256("\0".join([_fixed_text(), text, *flags]).encode()).hexdigest()[:32]
-    library = _cache() / f"{key}.so"
+    library = cache_folder() / f"{key}.so"
     if library.exists():
         return library
-    with tempfile.TemporaryDirectory(dir=_cache()) as folder:
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
         made = Path(folder) / "kernel.so"
         command = [compiler(), *flags, f"-I{HERE}", "-x", "c++", "-", "-o", str(made)]
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)

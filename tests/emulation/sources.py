@@ -22,7 +22,7 @@ _TYPES = ("float", "double")
 _HALF_TYPES = ("__half", "__nv_bfloat16")
 _KERNEL = re.compile(
     r"(?P<comment>(?:^[ \t]*//[^\n]*\n)*)"
-    r"^[ \t]*template\s*<(?P<parameters>[^>]*)>\s*"
+    r"^[ \t]*template\s*<(?P<parameters>[^>]*)>\s*(?P<within>(?:^[ \t]*//[^\n]*\n)*)"
     r"__global__[^;{}]*?\b(?P<name>\w+)\s*\((?P<arguments>[^;{]*)\)\s*\{",
     re.MULTILINE,
 )
@@ -64,7 +64,7 @@ def kernels(family: str) -> tuple[KernelSource, ...]:
 
 def _parameters(family: str, found: re.Match[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     written: dict[str, tuple[str, ...]] = {}
-    for line in _INSTANCES.findall(found["comment"]):
+    for line in _INSTANCES.findall(found["comment"] + found["within"]):
         for part in line.split(";"):
             name, _, values = part.partition("=")
             written[name.strip()] = tuple(value.strip() for value in values.split(","))
