@@ -225,16 +225,18 @@ class Device:
         resident = self.multiprocessors * max(1, 2048 // threads)
         return max(1, min(wanted, resident))
 
-    def scratch(self, name: str, nbytes: int) -> Array:
+    def scratch(self, name: str, nbytes: int, zeroed: bool = False) -> Array:
         """Work space of an op: a uint8 array of at least `nbytes`, one for each name and stream.
 
-        What one op leaves there, the next on the same stream may overwrite.
+        What one op leaves there, the next on the same stream may overwrite. `zeroed`: new memory holds
+        zeros, for counters that kernels set back to 0 themselves.
         """
         key = (self.xp.cuda.get_current_stream(self.index).ptr, name)
         held = self._scratch.get(key)
         if held is None or held.nbytes < nbytes:
             with self.selected():
-                self._scratch[key] = held = self.xp.empty(max(nbytes, 256), dtype=np.uint8)
+                make = self.xp.zeros if zeroed else self.xp.empty
+                self._scratch[key] = held = make(max(nbytes, 256), dtype=np.uint8)
         return held
 
 
