@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from caffenorm import DeviceError, ShapeError
 from caffenorm.backends.cpu import CpuOps
-from caffenorm.backends.gpu import conv, conv_plan, conv_torch, gemm
+from caffenorm.backends.gpu import conv, conv_plan, conv_torch, depthwise, gemm
 
 TOLERANCE = {"f4": 2e-5, "f8": 1e-13}
 CPU = CpuOps(1)
@@ -202,8 +202,8 @@ def test_gradients_of_images_are_made_side_by_side(gpu_ops, parts, groups, monke
 
 @pytest.mark.parametrize("most", [1, 2, 3, 1000])
 def test_depthwise_gradients_are_added_in_parts(gpu_ops, most, monkeypatch):
-    monkeypatch.setattr(conv, "_BLOCKS_EACH", 100)
-    monkeypatch.setattr(conv, "_MOST_PARTS", most)
+    monkeypatch.setattr(depthwise, "_BLOCKS_EACH", 100)
+    monkeypatch.setattr(depthwise, "_MOST_PARTS", most)
 
     check_products(gpu_ops, Case((5, 2, 7, 9), (2, 1, 3, 3), 2, (1, 1), (1, 1), (1, 1)))
 
@@ -425,13 +425,13 @@ def test_torch_takes_tf32_where_cupy_does(gpu_ops, host_torch, monkeypatch):
 
 
 def test_the_default_engine_leaves_to_our_kernels_what_torch_has_not(gpu_ops, host_torch):
-    depthwise, uneven, four_axes = WAYS[11], WAYS[15], WAYS[17]
+    alone, uneven, four_axes = WAYS[11], WAYS[15], WAYS[17]
 
-    for case in (depthwise, uneven, four_axes):
+    for case in (alone, uneven, four_axes):
         assert replace(case, engine="DEFAULT").plan(gpu_ops).torch is None
     assert replace(WAYS[0], engine="DEFAULT").plan(gpu_ops).torch is not None
     assert replace(WAYS[0], engine="CAFFE").plan(gpu_ops).torch is None
-    assert replace(depthwise, engine="CUDNN").plan(gpu_ops).torch is not None
+    assert replace(alone, engine="CUDNN").plan(gpu_ops).torch is not None
     for case in (uneven, four_axes):
         with pytest.raises(ShapeError, match="engine: CUDNN takes 1 to 3 spatial axes"):
             replace(case, engine="CUDNN").plan(gpu_ops)

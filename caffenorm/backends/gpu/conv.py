@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 
 from caffenorm.backends.conv_shape import Shape, expect_count, product_sizes
+from caffenorm.backends.gpu import depthwise
 from caffenorm.backends.gpu.conv_plan import GpuConvolution, Piece, tiles
 from caffenorm.backends.gpu.conv_torch import torch_convolution
 from caffenorm.backends.gpu.cuda import Device
+from caffenorm.backends.gpu.epilogue import Ending, add_parts, end_product
 from caffenorm.backends.gpu.gemm import Matrices, gemm
 from caffenorm.backends.gpu.patches import col2im, im2col, plan_patches
-from caffenorm.backends.gpu.planes import over_planes
 
-_THREADS = 256
 _PART_BYTES = 64 << 20  # gradients of weights that are made side by side before they are added up
-_BLOCKS_EACH = 4  # of depthwise gradients, for each multiprocessor
-_MOST_PARTS = 1024  # of the images of depthwise gradients
 
 Array = Any  # cupy.ndarray
 
@@ -54,8 +52,8 @@ class GpuConv:
             pad=pad,
             dilation=dilation,
         )
-        depthwise = groups > 1 and per_group == 1
-        torch = torch_convolution(self.device, shape, engine, is_depthwise=depthwise)
+        alone = groups > 1 and per_group == 1
+        torch = torch_convolution(self.device, shape, engine, is_depthwise=alone)
         return GpuConvolution(shape, np.dtype(dtype), patches, torch)
 
     def pack_weights(
@@ -83,17 +81,17 @@ class GpuConv:
         _expect_all(plan.packed_count, plan.shape.outputs, y, packed, bias, more)
         if not y.size:
             return
-        view = (plan.shape.images, plan.shape.outputs, plan.patches.out_plane)
+        if plan.torch is None and plan.is_depthwise:
+            depthwise.convolve(self.device, plan, x, packed, y, Ending(bias, more, slope))
+            return
         if plan.torch is not None:
-            self._end(plan.torch.convolve(x, packed), y, view, bias, more, slope)
-        elif plan.is_depthwise:
-            self._depthwise(plan, x, packed, y, bias, more, slope)
+            sums = plan.torch.convolve(x, packed)
         else:
-            # `more` may be y's own array.
-            kept = self._kept(more, y)
+            sums, more = y, self._kept(more, y)
             for piece in plan.pieces:
                 self._convolve_piece(plan, piece, x, packed, y)
-            self._end(y, y, view, bias, kept, slope)
+        ending = Ending(bias, more, slope)
+        end_product(self.device, sums, y, plan.shape.outputs, plan.patches.out_plane, ending)
 
     def _convolve_piece(self, plan: GpuConvolution, piece: Piece, x: Array, weights: Array, y: Array) -> None:
         columns = self._columns_of(plan, piece, x)
@@ -130,39 +128,6 @@ class GpuConv:
         self.device.xp.copyto(kept, more.reshape(-1))
         return kept
 
-    def _end(
-        self,
-        sums: Array,
-        y: Array,
-        view: tuple[int, int, int],
-        bias: Array | None,
-        more: Array | None,
-        slope: float | None,
-    ) -> None:
-        """y = act(sums + bias + more), seen as (outer, channels, inner)."""
-        if sums is y and bias is None and more is None and slope is None:
-            return
-        kernel = self.device.kernel("epilogue", "epilogue", y.dtype)
-        ending = (slope is not None, float(slope or 0))
-        kernel(self.device.blocks(y.size), _THREADS, sums, bias, more, y, y.size, *view[1:], *ending)
-
-    def _depthwise(
-        self,
-        plan: GpuConvolution,
-        x: Array,
-        weights: Array,
-        y: Array,
-        bias: Array | None,
-        more: Array | None,
-        slope: float | None,
-    ) -> None:
-        shape, patches = plan.shape, plan.patches
-        planes = shape.images * shape.outputs
-        kernel = self.device.kernel("depthwise", "depthwise", y.dtype, patches.axes)
-        numbers = (planes, shape.outputs, plan.rows, slope is not None, float(slope or 0))
-        launch = over_planes(self.device, patches.out_plane, planes)
-        kernel(*launch, x, weights, bias, more, y, patches.numbers.here(), *numbers)
-
     # --- the transposed convolution ---
 
     def convolve_transposed(
@@ -181,16 +146,17 @@ class GpuConv:
         _expect_all(plan.packed_count, plan.shape.channels, x, packed, bias, more)
         if not x.size:
             return
-        view = (plan.shape.images, plan.shape.channels, plan.patches.plane)
+        if plan.torch is None and plan.is_depthwise:
+            depthwise.convolve_transposed(self.device, plan, y, packed, x, Ending(bias, more, slope))
+            return
         if plan.torch is not None:
-            self._end(plan.torch.convolve_transposed(y, packed), x, view, bias, more, slope)
-        elif plan.is_depthwise:
-            self._depthwise_transposed(plan, y, packed, x, bias, more, slope)
+            sums = plan.torch.convolve_transposed(y, packed)
         else:
-            kept = self._kept(more, x)
+            sums, more = x, self._kept(more, x)
             for piece in plan.pieces:
                 self._transposed_piece(plan, piece, y, packed, x)
-            self._end(x, x, view, bias, kept, slope)
+        ending = Ending(bias, more, slope)
+        end_product(self.device, sums, x, plan.shape.channels, plan.patches.plane, ending)
 
     def _transposed_piece(
         self, plan: GpuConvolution, piece: Piece, y: Array, weights: Array, x: Array
@@ -210,23 +176,6 @@ class GpuConv:
         if not plan.columns_are_x:
             col2im(self.device, plan.patches, columns, part)
 
-    def _depthwise_transposed(
-        self,
-        plan: GpuConvolution,
-        y: Array,
-        weights: Array,
-        x: Array,
-        bias: Array | None,
-        more: Array | None,
-        slope: float | None,
-    ) -> None:
-        shape, patches = plan.shape, plan.patches
-        planes = shape.images * shape.channels
-        kernel = self.device.kernel("depthwise", "depthwise_transposed", x.dtype, patches.axes)
-        numbers = (planes, shape.channels, plan.rows, slope is not None, float(slope or 0))
-        launch = over_planes(self.device, patches.plane, planes)
-        kernel(*launch, y, weights, bias, more, x, patches.numbers.here(), *numbers)
-
     # --- the gradient of the weights ---
 
     def convolve_gradient(self, plan: GpuConvolution, x: Array, dy: Array, dweights: Array) -> None:
@@ -236,9 +185,9 @@ class GpuConv:
         if not dy.size or not dweights.size:
             return
         if plan.torch is not None:
-            self._add_parts(plan.torch.gradient(x, dy, dweights), dweights, 1)
+            add_parts(self.device, plan.torch.gradient(x, dy, dweights), dweights, 1)
         elif plan.is_depthwise:
-            self._depthwise_gradient(plan, x, dy, dweights)
+            depthwise.add_gradient(self.device, plan, x, dy, dweights)
         else:
             for piece in plan.pieces:
                 self._gradient_of_piece(plan, piece, x, dy, dweights)
@@ -285,24 +234,7 @@ class GpuConv:
                     count=count,
                     accumulate=first > 0,
                 )
-        self._add_parts(partial, dweights, parts)
-
-    def _depthwise_gradient(self, plan: GpuConvolution, x: Array, dy: Array, dweights: Array) -> None:
-        shape, patches, weights = plan.shape, plan.patches, int(dweights.size)
-        wanted = -(-_BLOCKS_EACH * self.device.multiprocessors // weights)
-        each = -(-shape.images // min(shape.images, wanted, _MOST_PARTS))
-        parts = -(-shape.images // each)
-        partial = self.device.scratch("weight gradients", parts * dweights.nbytes)
-        _, threads = over_planes(self.device, patches.out_plane, each)
-        kernel = self.device.kernel("depthwise", "depthwise_gradient", x.dtype, patches.axes)
-        numbers = (shape.images, each, shape.outputs, plan.rows)
-        kernel((weights, parts), threads, x, dy, partial, patches.numbers.here(), *numbers)
-        self._add_parts(partial, dweights, parts)
-
-    def _add_parts(self, partial: Array, out: Array, parts: int) -> None:
-        """out += the sum of the parts, in order."""
-        kernel = self.device.kernel("epilogue", "add_parts", out.dtype)
-        kernel(self.device.blocks(out.size, per_thread=1), _THREADS, partial, out, out.size, parts)
+        add_parts(self.device, partial, dweights, parts)
 
     # --- products of matrices ---
 
@@ -327,7 +259,7 @@ class GpuConv:
         right = Matrices(b, 0, b.shape[1], transposed=transpose_b)
         result = Matrices(out, 0, columns)
         gemm(self.device, (rows, columns, depth), left, right, result, accumulate=accumulate)
-        self._end(out, out, (rows, columns, 1), bias, None, slope)
+        end_product(self.device, out, out, columns, 1, Ending(bias, None, slope))
 
 
 def _expect_all(
