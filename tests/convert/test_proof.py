@@ -214,6 +214,29 @@ def test_what_departs_in_float32_alone_is_named_so(monkeypatch: pytest.MonkeyPat
     assert 'the first blob that departs in float32 is "pool"' in str(found)
 
 
+def test_what_overflows_in_caffe_itself_is_left_out_in_float32() -> None:
+    text = """
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 } } }
+    layer { name: "huge" type: "Power" bottom: "data" top: "huge" power_param { scale: 1e30 power: 2 } }
+    layer { name: "sum" type: "InnerProduct" bottom: "huge" top: "sum"
+            inner_product_param { num_output: 3 weight_filler { type: "gaussian" } } }
+    """
+
+    found = verify(made(text), gradients=False)
+
+    assert found.ok
+    assert found.practice is not None
+    checks = {check.name: check for check in found.practice.blobs}
+    assert "beyond float32" in checks["huge"].judged
+    assert np.isfinite(found.practice.worst)
+
+
+def test_large_batches_are_not_needed_for_a_proof() -> None:
+    found = verify(made(NET.replace("dim: 4 dim: 3", "dim: 500 dim: 3")), gradients=False)
+
+    assert found.rules.inputs == ("seed 0, batch of 8", "seed 1, batch of 8", "seed 2, batch of 2")
+
+
 def test_a_softmax_in_place_is_judged_by_its_logarithm(monkeypatch: pytest.MonkeyPatch) -> None:
     text = """
     layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } }

@@ -26,6 +26,7 @@ _PICTURE_AXES, _PICTURE_CHANNELS = 4, (1, 3)
 _MULTIPLY_ADDS = 12e9  # of one forward of all that is run by default; two cores take about 2 s in float64
 _ACTIVATION_BYTES = 1 << 29  # of all blobs of one forward by default, in float64
 _FLOAT64 = 8  # bytes
+_EXAMPLES = 8  # at once by default; more show nothing else
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ def room(net: Net) -> float:
 
 
 def default_batches(net: Net) -> list[int]:
-    """The net's own batch size and another one, smaller where that would take long or much memory."""
-    own = batch_of(net)
+    """The net's own batch size and another one, smaller where it is large or the net is."""
+    own = min(batch_of(net), _EXAMPLES)
     if not own:
         return []
     most = max(2 if net.phase == schema.TRAIN else 1, int(min(room(net), own + 1)))
