@@ -49,12 +49,15 @@ def describe(net: Net, options: ConvertOptions = PLAIN) -> Program:
     return Describer(net, options).run()
 
 
-def to_torch(net: Net, *, check: bool = True) -> Any:  # Any: torch.nn.Module, torch is an extra
+def to_torch(
+    net: Net, *, check: bool = True, options: ConvertOptions = PLAIN
+) -> Any:  # Any: torch.nn.Module, torch is an extra
     """The net as a PyTorch module with its weights.
 
     Args:
         net: any phase; stays as it is.
         check: compare every blob on random input, in float64, with the Caffe net.
+        options: how the module is to differ from the plain one.
 
     Returns:
         A module whose forward takes the net's inputs in order and returns its outputs (a tuple, if there are
@@ -67,12 +70,13 @@ def to_torch(net: Net, *, check: bool = True) -> Any:  # Any: torch.nn.Module, t
         something else.
         MissingExtraError: torch is not installed.
     """
-    program = describe(net)
-    module = build_module(program, net.layers[0].dtype if net.layers else "f4")
+    program = describe(net, options)
+    dtype = None if options.half or not net.layers else net.layers[0].dtype
+    module = build_module(program, dtype)
     module.notes = list(program.notes)
     module.verification = None
     if check:
-        found = verify(net)
+        found = verify(net, options=options)
         if not found.ok:
             raise ConversionError(
                 f"the module does not compute what the Caffe net does: {found}", Where(file=net.file)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PICTURE_AXES, _CHANNELS = 4, (1, 3)
 _FORMATS = {4: "torch.channels_last", 5: "torch.channels_last_3d"}
+_SHOWN = 5
 _LARGEST = float(np.finfo(np.float16).max)
 _SQUARES = frozenset({"LRN", "MVN", "Normalize", "GroupNorm", "GN", "LayerNorm", "InstanceNorm"})
 
@@ -90,10 +91,27 @@ def finish(describer: Describer) -> None:
     Raises:
         ConfigError: channels_last does not go with the net.
     """
+    if describer.options.fold_batch_norm:
+        _note_left(describer.program)
     if describer.options.half:
         _note_half(describer)
     if describer.options.channels_last:
         memory_format(describer.program)
+
+
+def _batch_norms(program: Program) -> list[str]:
+    return [part.name for part in program.submodules if re.match(r"nn\.BatchNorm\dd", part.constructor)]
+
+
+def _note_left(program: Program) -> None:
+    """Say which batch norms are still there."""
+    left = _batch_norms(program)
+    if left:
+        some = ", ".join(left[:_SHOWN]) + (" ..." if len(left) > _SHOWN else "")
+        program.notes.append(
+            f"{len(left)} batch norms are not folded, as no convolution or inner product of their own comes "
+            f"before them, or they normalise by the batch: {some}"
+        )
 
 
 def memory_format(program: Program) -> str:
@@ -119,8 +137,7 @@ def _note_half(describer: Describer) -> None:
             notes.append(f"half precision: {above} of {name} are above {_LARGEST:g}, and become infinite")
         elif lost:
             notes.append(f"half precision: {lost} of the {value.size} values of {name} become 0")
-    parts = describer.program.submodules
-    norms = [part.name for part in parts if re.match(r"nn\.BatchNorm\dd", part.constructor)]
+    norms = _batch_norms(describer.program)
     if norms:
         notes.append(
             f"half precision: {len(norms)} batch norms keep their statistics with 11 bits, and divide by "

@@ -11,13 +11,14 @@ from caffenorm.convert.parts import Floats, Param, Submodule
 from caffenorm.convert.text import joined
 from caffenorm.errors import ConversionError
 from caffenorm.layer import Layer
+from caffenorm.net import Net
 from caffenorm.plan import LayerStep
 
 if TYPE_CHECKING:
     from caffenorm.convert.describer import Describer
 
 Rule = Callable[["Chain"], None]
-Fits = Callable[[Sequence[LayerStep]], bool]
+Fits = Callable[[Sequence[LayerStep], Net], bool]
 
 
 _rules: dict[tuple[str, ...], Rule] = {}
@@ -47,13 +48,13 @@ def rule(*types: str | tuple[str, ...], fits: Fits | None = None, option: str = 
     return register
 
 
-def rule_for(part: Sequence[LayerStep], options: ConvertOptions) -> Rule | None:
+def rule_for(part: Sequence[LayerStep], net: Net, options: ConvertOptions) -> Rule | None:
     """The rule for exactly these layers, if there is one and they can be one."""
     types = tuple(step.layer.type for step in part)
     function, fits = _rules.get(types), _fits.get(types)
     if function is None or (_options.get(types) and not getattr(options, _options[types])):
         return None
-    return function if fits is None or fits(part) else None
+    return function if fits is None or fits(part, net) else None
 
 
 def longest_chain() -> int:

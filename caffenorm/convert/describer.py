@@ -109,7 +109,7 @@ class Describer:
             part = steps[index : index + length]
             if not all(_is_row(before, after) for before, after in pairwise(part)):
                 continue
-            function = rule_for(part, self.options)
+            function = rule_for(part, self.net, self.options)
             if function is not None:
                 return len(part), function
         return 1, None

@@ -14,6 +14,7 @@ from caffenorm.convert.chain import refuse as refuse
 from caffenorm.convert.chain import refused_types as refused_types
 from caffenorm.convert.chain import rule as rule
 from caffenorm.convert.describer import Describer as Describer
+from caffenorm.convert.parts import Floats as Floats
 from caffenorm.convert.parts import Param as Param
 from caffenorm.convert.parts import Program as Program
 from caffenorm.convert.parts import Submodule as Submodule

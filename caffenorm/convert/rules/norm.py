@@ -1,4 +1,4 @@
-"""BatchNorm, Scale, Bias and their relatives."""
+"""BatchNorm with its Scale, SyncBatchNorm, and BN."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from caffenorm.blob import Blob
 from caffenorm.convert.program import Chain, Param, arguments, number, rule
+from caffenorm.convert.rules.scale import bounded_factor
 from caffenorm.layer import Layer, canonical_axis
-from caffenorm.layers._grouped_norm import GroupedNorm
 from caffenorm.layers.batch_norm import STATISTICS, BatchNorm
 from caffenorm.layers.bn import BN
+from caffenorm.net import Net
 from caffenorm.plan import LayerStep
 
 _CLASS_BY_AXES = {2: "nn.BatchNorm1d", 3: "nn.BatchNorm1d", 4: "nn.BatchNorm2d", 5: "nn.BatchNorm3d"}
 _TORCH_MOMENTUM = 0.1
-_AFFINE = ("weight", "bias")
+_BIASED = "Caffe's running variance is the biased one, PyTorch's the unbiased one"
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def batch_norm_constructor(values: BatchNormValues, num_axes: int, *, tracks: bo
 
 
 @dataclass(frozen=True)
-class _Norm:
-    """What becomes one batch norm module.
+class Norm:
+    """What becomes one batch norm module, or goes into the weights before it.
 
     Attributes:
         values: the numbers. weight, bias: the blobs that they come from, where they are learned.
@@ -103,16 +104,37 @@ class _Norm:
     relu: bool = False
 
 
-def _joins(part: Sequence[LayerStep]) -> bool:
+def joins(part: Sequence[LayerStep], net: Net) -> bool:
     """Whether a Scale multiplies the channels that the BatchNorm before it normalises."""
     norm, scale = part[0].layer, part[1].layer
     if not isinstance(norm, BatchNorm) or norm.form.special or norm.form.relu or len(norm.blobs) > STATISTICS:
         return False
     axis = canonical_axis(scale.param.scale_param.axis, part[1].bottom[0].num_axes)
-    return axis == 1 and scale.blobs[0].shape == norm.blobs[0].shape
+    return len(part[1].bottom) == 1 and axis == 1 and scale.blobs[0].shape == norm.blobs[0].shape
 
 
-@rule("BatchNorm", "SyncBatchNorm", ("BatchNorm", "Scale"), ("SyncBatchNorm", "Scale"), fits=_joins)
+def read_norm(norm: Layer, scale: Layer | None = None) -> Norm:
+    """A BatchNorm or BN that has statistics or takes the batch's, and the Scale behind it."""
+    if isinstance(norm, BN):
+        weight, bias, *running = norm.blobs
+        flat = [blob.read().reshape(-1).copy() for blob in norm.blobs]
+        mean, var = flat[2:] if running else (np.zeros_like(flat[0]), np.ones_like(flat[0]))
+        momentum = 1 - norm.form.momentum
+        return Norm(BatchNormValues(mean, var, flat[0], flat[1], norm.form.eps, momentum, 0), weight, bias)
+    assert isinstance(norm, BatchNorm)
+    form = norm.form
+    affine = list(norm.blobs[STATISTICS:] if scale is None else scale.blobs)
+    stored = [blob.read() for blob in norm.blobs[:STATISTICS]]
+    if form.averages:
+        stored[2] = np.ones_like(stored[2])
+    values = None
+    if affine:
+        values = [bounded_factor(scale or norm, affine[0]), *(blob.read() for blob in affine[1:])]
+    weight, bias = (*affine, None, None)[:2]
+    return Norm(batch_norm_values(stored, values, norm.eps, form.fraction), weight, bias, form.relu)
+
+
+@rule("BatchNorm", "SyncBatchNorm", ("BatchNorm", "Scale"), ("SyncBatchNorm", "Scale"), fits=joins)
 def batch_norm(chain: Chain) -> None:
     """BatchNorm (Scale) -> BatchNorm1d, 2d or 3d, by the data's axes."""
     layer = chain.layer
@@ -120,39 +142,40 @@ def batch_norm(chain: Chain) -> None:
     form = layer.form
     if form.special:
         raise chain.fail("this fork's options of BatchNorm have no counterpart in PyTorch")
-    affine = list(layer.blobs[STATISTICS:])
-    if len(chain.steps) > 1:
-        affine = list(chain.steps[1].layer.blobs)
-    stored = [blob.read() for blob in layer.blobs[:STATISTICS]]
-    if form.averages:
-        stored[2] = np.ones_like(stored[2])
-    scale = (
-        [_bounded(chain.steps[-1].layer, affine[0]), *(blob.read() for blob in affine[1:])]
-        if affine
-        else None
-    )
-    values = batch_norm_values(stored, scale, layer.eps, form.fraction)
+    norm = read_norm(layer, chain.steps[1].layer if len(chain.steps) > 1 else None)
     if layer.type == "SyncBatchNorm":
         chain.note("torch.nn.SyncBatchNorm.convert_sync_batchnorm makes it one of a group of processes")
-    if not form.averages and values.momentum is not None and layer.batch_statistics:
-        _note_convergence(chain, float(stored[2].reshape(-1)[0]), form.fraction)
-    if len(affine) == 1:
+    if layer.batch_statistics:
+        _note_statistics(chain, norm.values, layer)
+    if norm.weight is not None and norm.bias is None:
         chain.note("the Scale has no offset; the module's bias is 0, keep it so when you train")
-    weight, bias = (*affine, None, None)[:2]
-    norm = _Norm(values, weight, bias, form.relu)
     _add_batch_norm(chain, norm, batch_statistics=layer.batch_statistics)
 
 
-def _note_convergence(chain: Chain, factor: float, fraction: float) -> None:
-    steady = 1 / (1 - float(np.float32(fraction)))
-    if abs(factor - steady) > 1e-3 * steady:
+def _note_statistics(chain: Chain, values: BatchNormValues, layer: BatchNorm) -> None:
+    """Where training goes on, PyTorch's running statistics are Caffe's only under conditions."""
+    form = layer.form
+    if not form.unbiased and chain.program.train:
+        chain.note(_BIASED)
+    if form.averages or values.momentum is None:
+        return
+    factor = float(layer.blobs[2].read().reshape(-1)[0])
+    steady = 1 / (1 - float(np.float32(form.fraction)))
+    if form.fraction == 0:
+        return
+    if factor == 0:
+        chain.note(
+            "has seen no batch yet; Caffe's first batches count for more than PyTorch's momentum gives them, "
+            "which begins with a mean of 0 and a variance of 0 here"
+        )
+    elif abs(factor - steady) > 1e-3 * steady:
         chain.note(
             f"the running average has not converged (factor {factor:g} of {steady:g}); Caffe gives its next "
             "batches more weight than PyTorch's momentum does"
         )
 
 
-def _add_batch_norm(chain: Chain, norm: _Norm, *, batch_statistics: bool) -> None:
+def _add_batch_norm(chain: Chain, norm: Norm, *, batch_statistics: bool) -> None:
     axes, x = chain.bottom[0].num_axes, chain.x
     training = chain.program.train
     if axes not in _CLASS_BY_AXES:
@@ -187,7 +210,6 @@ def bn(chain: Chain) -> None:
     form, (weight, bias, *running) = layer.form, layer.blobs
     if len(chain.top) > 1:
         raise chain.fail("the batch's mean and variance as tops have no rule")
-    flat = [blob.read().reshape(-1).copy() for blob in layer.blobs]
     if not running and not form.batch_statistics:
         shape = (weight.count, *(1,) * (chain.bottom[0].num_axes - 2))
         state = {
@@ -197,176 +219,8 @@ def bn(chain: Chain) -> None:
         module = chain.submodule(f"{chain.helper('Scale')}({shape})", state)
         chain.set(f"{module}({chain.x})")
         return
-    mean, var = flat[2:] if running else (np.zeros_like(flat[0]), np.ones_like(flat[0]))
-    values = BatchNormValues(mean, var, flat[0], flat[1], form.eps, 1 - form.momentum, 0)
     if running and form.batch_statistics and not form.unbiased:
-        chain.note("Caffe's running variance is the biased one, PyTorch's the unbiased one")
+        chain.note(_BIASED)
     if not running and chain.program.train:
         chain.note("has no running statistics in Caffe; those that PyTorch collects are for its eval mode")
-    _add_batch_norm(chain, _Norm(values, weight, bias), batch_statistics=form.batch_statistics)
-
-
-def _bounded(layer: Layer, blob: Blob) -> NDArray[Any]:
-    """The factor of a Scale, within the bounds that a fork's options give."""
-    param = layer.param.scale_param
-    value: NDArray[Any] = blob.read()  # Any: float32 or float64
-    if param.HasField("min_value") or param.HasField("max_value"):
-        least = param.min_value if param.HasField("min_value") else -np.inf
-        most = param.max_value if param.HasField("max_value") else np.inf
-        value = np.clip(value, value.dtype.type(least), value.dtype.type(most))
-    return value
-
-
-@rule("Scale")
-def scale(chain: Chain) -> None:
-    """A lone Scale: multiplies by a parameter, or by its second bottom."""
-    layer, inputs = chain.layer, chain.inputs()
-    param = layer.param.scale_param
-    if len(inputs) == 2:
-        expression = f"{inputs[0]} * {_fitted(inputs[1], chain, param.axis)}"
-        if param.bias_term:
-            expression = (
-                f"{_bias_module(chain, layer.blobs[0], chain.bottom[1].shape, param.axis)}({expression})"
-            )
-        chain.set(expression)
-        return
-    shape = _aligned(chain.bottom[0], layer.blobs[0].shape, param.axis)
-    values = [_bounded(layer, layer.blobs[0]), *(blob.read() for blob in layer.blobs[1:])]
-    state = {
-        key: Param(blob, value.reshape(shape).copy())
-        for key, blob, value in zip(("weight", "bias"), layer.blobs, values, strict=False)
-    }
-    given = arguments(str(shape), bias=(str(len(layer.blobs) > 1), "True"))
-    module = chain.submodule(f"{chain.helper('Scale')}({given})", state)
-    chain.set(f"{module}({inputs[0]})")
-
-
-@rule("Bias")
-def bias(chain: Chain) -> None:
-    """Adds a parameter, or its second bottom."""
-    inputs, param = chain.inputs(), chain.layer.param.bias_param
-    if len(inputs) == 2:
-        chain.set(f"{inputs[0]} + {_fitted(inputs[1], chain, param.axis)}")
-        return
-    blob = chain.layer.blobs[0]
-    chain.set(f"{_bias_module(chain, blob, blob.shape, param.axis)}({inputs[0]})")
-
-
-def _bias_module(chain: Chain, blob: Blob, covering: tuple[int, ...], axis: int) -> str:
-    shape = _aligned(chain.bottom[0], covering, axis)
-    state = {"bias": Param(blob, blob.read().reshape(shape).copy())}
-    return chain.submodule(f"{chain.helper('Bias')}({shape})", state)
-
-
-def _aligned(bottom: Blob, covering: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    """The parameter's shape with ones behind it, so that it broadcasts from `axis` on."""
-    if not covering:
-        return ()
-    first = canonical_axis(axis, bottom.num_axes)
-    return (*covering, *((1,) * (bottom.num_axes - first - len(covering))))
-
-
-def _fitted(name: str, chain: Chain, axis: int) -> str:
-    """The second bottom with axes of size 1 behind it, so that it broadcasts from `axis` on."""
-    covering = chain.bottom[1].shape
-    missing = len(_aligned(chain.bottom[0], covering, axis)) - len(covering)
-    return f"{name}[{', '.join(['...'] + ['None'] * missing)}]" if missing else name
-
-
-@rule("MVN")
-def mvn(chain: Chain) -> None:
-    """Mean and variance of each channel, or of each image."""
-    param, axes = chain.layer.param.mvn_param, chain.bottom[0].num_axes
-    x = chain.x if axes >= 4 else f"{chain.x}[{', '.join(['...'] + ['None'] * (4 - axes))}]"
-    dims = tuple(range(1 if param.across_channels else 2, max(4, axes)))
-    listed = arguments(
-        x,
-        str(dims),
-        eps=(number(param.eps), "1e-09"),
-        normalize_variance=(str(param.normalize_variance), "True"),
-        eps_in_root=(str(bool(param.add_eps_before_sqrt)), "False"),
-    )
-    chain.set(f"{chain.helper('mean_variance_normalize')}({listed})")
-
-
-# --- norms of single examples ---
-
-
-@rule("InstanceNorm")
-def instance_norm(chain: Chain) -> None:
-    """InstanceNorm1d, 2d or 3d, with running statistics where Caffe's layer has them."""
-    param, blobs, bottom = chain.layer.param.instance_norm_param, chain.layer.blobs, chain.bottom[0]
-    if not 3 <= bottom.num_axes <= 5 or math.prod(bottom.shape[2:]) == 1:
-        raise chain.fail("PyTorch needs 1 to 3 axes behind the channels, with more than one position")
-    given = ("weight", "bias") * bool(param.affine) + ("running_mean", "running_var") * bool(
-        param.track_running_stats
-    )
-    state: dict[str, Any] = _params(chain, given)  # Any: arrays and Params
-    if param.track_running_stats:
-        state["num_batches_tracked"] = np.asarray(0, dtype=np.int64)
-    listed = arguments(
-        str(bottom.shape[1]),
-        eps=(number(param.eps), "1e-05"),
-        momentum=(number(param.momentum), "0.1"),
-        affine=(str(bool(param.affine)), "False"),
-        track_running_stats=(str(bool(param.track_running_stats)), "False"),
-    )
-    assert len(given) == len(blobs)
-    chain.set(f"{chain.submodule(f'nn.InstanceNorm{bottom.num_axes - 2}d({listed})', state)}({chain.x})")
-
-
-@rule("GroupNorm", "GN")
-def group_norm(chain: Chain) -> None:
-    """nn.GroupNorm."""
-    layer = chain.layer
-    assert isinstance(layer, GroupedNorm)
-    listed = arguments(
-        str(layer.groups),
-        str(chain.bottom[0].shape[1]),
-        eps=(number(layer.eps), "1e-05"),
-        affine=(str(bool(layer.blobs)), "True"),
-    )
-    chain.set(f"{chain.submodule(f'nn.GroupNorm({listed})', _params(chain, _AFFINE))}({chain.x})")
-
-
-@rule("LayerNorm")
-def layer_norm(chain: Chain) -> None:
-    """nn.LayerNorm."""
-    param, bottom, blobs = chain.layer.param.layer_norm_param, chain.bottom[0], chain.layer.blobs
-    shape = tuple(param.normalized_shape) or bottom.shape[canonical_axis(param.axis, bottom.num_axes) :]
-    listed = arguments(
-        str(shape[0]) if len(shape) == 1 else str(shape),
-        eps=(number(param.eps), "1e-05"),
-        elementwise_affine=(str(bool(blobs)), "True"),
-        bias=(str(len(blobs) != 1), "True"),
-    )
-    state = {key: Param(blob, blob.read().copy()) for key, blob in zip(_AFFINE, blobs, strict=False)}
-    chain.set(f"{chain.submodule(f'nn.LayerNorm({listed})', state)}({chain.x})")
-
-
-def _params(chain: Chain, names: Sequence[str]) -> dict[str, Any]:  # Any: Params
-    """The layer's blobs, flat, under these names."""
-    return {
-        name: Param(blob, blob.read().reshape(-1).copy())
-        for name, blob in zip(names, chain.layer.blobs, strict=False)
-    }
-
-
-@rule("Normalize")
-def normalize(chain: Chain) -> None:
-    """Divides by the L2 norm over channels, or over channels and positions; SSD's form has a factor."""
-    layer, bottom = chain.layer, chain.bottom[0]
-    plain = layer.param.HasField("normalize_param")
-    if len(chain.top) > 1 or (plain and layer.param.normalize_param.normalize_type != "L2"):
-        raise chain.fail("the L1 norm, and the norm as a second top, have no rule")
-    across = not plain and layer.param.norm_param.across_spatial
-    dims = tuple(range(1, bottom.num_axes)) if across else 1
-    eps = 1e-6 if plain else layer.param.norm_param.eps
-    text = f"{chain.helper('normalized')}({chain.x}, {dims}, {number(eps)})"
-    if layer.blobs:
-        factor = layer.blobs[0]
-        shape = (factor.count, *(1,) * (bottom.num_axes - 2)) if factor.num_axes else ()
-        state = {"weight": Param(factor, factor.read().reshape(shape).copy())}
-        module = chain.submodule(f"{chain.helper('Scale')}({shape}, bias=False)", state)
-        text = f"{module}({text})"
-    chain.set(text)
+    _add_batch_norm(chain, read_norm(layer), batch_statistics=form.batch_statistics)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from caffenorm import schema
 from caffenorm.blob import Blob
-from caffenorm.convert.program import Chain, Param, arguments, number, numbers, rule
+from caffenorm.convert.program import Chain, Floats, Param, arguments, number, numbers, rule
+from caffenorm.convert.rules.fold import ends_with_relu, folded_state, folding_chains, folds
 from caffenorm.layer import canonical_axis
 from caffenorm.layers._convolution import ConvolutionBase
 from caffenorm.layers._window import Windows
@@ -15,6 +17,7 @@ from caffenorm.layers.inner_product import InnerProduct
 from caffenorm.layers.pooling import Pooling
 
 _POOL = schema.PoolingParameter
+_CONVOLUTIONS = ("Convolution", "NdConvolution", "DepthwiseConvolution", "ConvolutionDepthwise")
 
 
 # --- convolutions ---
@@ -51,6 +54,11 @@ def _activated(expression: str, slope: float | None) -> str:
     return f"F.leaky_relu({expression}, {number(slope)})" if slope else f"F.relu({expression})"
 
 
+def _slope(chain: Chain, own: float | None) -> float | None:
+    """The slope of the ReLU at the end, of the layer or of a norm in its weights."""
+    return 0.0 if ends_with_relu(chain) else own
+
+
 def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, groups: int) -> None:
     layer, bottom = chain.layer, chain.bottom[0]
     param = layer.param.convolution_param
@@ -64,6 +72,14 @@ def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, g
     elif windows.pad != windows.pad_after:
         raise chain.fail("pads that differ before and behind have no counterpart in PyTorch's ConvTranspose")
     inputs = [_padded(x, windows)[0] for x in chain.inputs()]
+    state: Mapping[str, Floats | Param]
+    if len(chain.steps) > 1:
+        state = folded_state(chain, layer.blobs[0].read().copy(), 0 if name == "Conv" else 1)
+    else:
+        state = {
+            key: Param(blob, blob.read().copy())
+            for key, blob in zip(("weight", "bias"), layer.blobs, strict=False)
+        }
     windows = _padded("", windows)[1]
     listed = arguments(
         str(in_channels),
@@ -73,12 +89,8 @@ def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, g
         padding=(numbers(windows.pad), "0"),
         dilation=(numbers(windows.dilation), "1"),
         groups=(str(groups), "1"),
-        bias=(str(len(layer.blobs) > 1), "True"),
+        bias=(str("bias" in state), "True"),
     )
-    state = {
-        key: Param(blob, blob.read().copy())
-        for key, blob in zip(("weight", "bias"), layer.blobs, strict=False)
-    }
     module = chain.submodule(f"nn.{name}{len(windows.kernel)}d({listed})", state)
     assert isinstance(layer, ConvolutionBase)
     for x, y in zip(inputs, chain.outputs(), strict=True):
@@ -86,10 +98,11 @@ def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, g
             text = f"{module}({x}.flatten(0, {axis - 1})).unflatten(0, {x}.shape[:{axis}])"
         else:
             text = f"{module}({x})"
-        chain.line(f"{y} = {_activated(text, layer.slope)}")
+        chain.line(f"{y} = {_activated(text, _slope(chain, layer.slope))}")
 
 
-@rule("Convolution", "NdConvolution", "DepthwiseConvolution", "ConvolutionDepthwise")
+@rule(*_CONVOLUTIONS)
+@rule(*folding_chains(*_CONVOLUTIONS), fits=folds, option="fold_batch_norm")
 def convolution(chain: Chain) -> None:
     """Conv1d, 2d or 3d."""
     weight = chain.layer.blobs[0].shape
@@ -99,6 +112,7 @@ def convolution(chain: Chain) -> None:
 
 
 @rule("Deconvolution")
+@rule(*folding_chains("Deconvolution"), fits=folds, option="fold_batch_norm")
 def deconvolution(chain: Chain) -> None:
     """ConvTranspose1d, 2d or 3d."""
     weight = chain.layer.blobs[0].shape
@@ -129,6 +143,7 @@ def im2col(chain: Chain) -> None:
 
 
 @rule("InnerProduct")
+@rule(*folding_chains("InnerProduct"), fits=folds, option="fold_batch_norm")
 def inner_product(chain: Chain) -> None:
     """Linear; a weight that Caffe shares the other way round (tied autoencoders) is used transposed."""
     layer, bottom = chain.layer, chain.bottom[0]
@@ -142,6 +157,11 @@ def inner_product(chain: Chain) -> None:
         x = f"{x}.flatten()"
     elif bottom.num_axes != axis + 1:
         x = f"{x}.flatten({axis})"
+    if len(chain.steps) > 1:
+        state = folded_state(chain, weight.value, 0)
+        module = chain.submodule(f"nn.Linear({weight.value.shape[1]}, {weight.value.shape[0]})", state)
+        chain.set(_activated(f"{module}({x})", _slope(chain, layer.slope)))
+        return
     home = chain.home(layer.blobs[0])
     if home is not None and home[1].transposed != weight.transposed:
         listed = [x, f"self.{home[0]}.T"]
