@@ -12,7 +12,7 @@ from device_arrays import to_device, unset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from caffenorm import DeviceError, ShapeError
+from caffenorm import TEST, DeviceError, Net, ShapeError
 from caffenorm.backends.cpu import CpuOps
 from caffenorm.backends.gpu import conv, conv_plan, conv_torch, depthwise, gemm
 
@@ -443,6 +443,20 @@ def test_an_engine_that_is_missing_is_an_error(gpu_ops, monkeypatch):
     assert replace(WAYS[0], engine="DEFAULT").plan(gpu_ops).torch is None
     with pytest.raises(DeviceError, match="engine: CUDNN needs PyTorch with CUDA"):
         replace(WAYS[0], engine="CUDNN").plan(gpu_ops)
+
+
+NET = """layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 5 dim: 5 } } }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "y"
+        convolution_param { num_output: 3 kernel_size: 3 engine: CUDNN } }"""
+
+
+def test_a_layers_engine_reaches_the_device(gpu, monkeypatch):
+    monkeypatch.setattr(conv_torch, "torch_with_cuda", lambda: None)
+
+    with pytest.raises(DeviceError, match=r'layer "conv" \(Convolution\).*engine: CUDNN needs PyTorch'):
+        Net.from_text(NET, TEST, device="gpu")
+    Net.from_text(NET.replace("CUDNN", "CAFFE"), TEST, device="gpu").forward()
+    Net.from_text(NET, TEST, device="cpu").forward()
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from caffenorm import ShapeError
 from caffenorm.backends.cpu import CpuOps
+from caffenorm.backends.gpu import cuda
 
 TOLERANCE = {"f4": 2e-5, "f8": 1e-13}
 LOWEST = float(np.finfo(np.float32).min)
@@ -86,6 +88,25 @@ def assert_near(found, expected):
     found = found.get()
     scale = max(1.0, float(np.abs(expected).max(initial=0)))
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[found.dtype.str[1:]] * scale)
+
+
+def test_places_beyond_32_bits_are_divided(gpu_ops):
+    text = """template <typename T>
+    __global__ void quotients(T* out, index_t a, index_t b) {
+        const Division d = divide(a, b);
+        out[0] = d.quotient;
+        out[1] = d.rest;
+    }"""
+    source = f"{cuda._inlined('window.cuh', set())}\n{text}"
+    name = "quotients<long long>"
+    module = gpu_ops.xp.RawModule(code=source, options=("--std=c++17",), name_expressions=[name])
+    kernel, out = module.get_function(name), gpu_ops.xp.empty(2, dtype=np.int64)
+    sizes = [1, 3, 7, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 7, 10**12]
+
+    for a, b in itertools.product([0, 5, *sizes, 2**40 + 12345], sizes):
+        kernel((1,), (1,), (out, np.int64(a), np.int64(b)))
+
+        assert tuple(out.get()) == divmod(a, b)
 
 
 # --- max ---

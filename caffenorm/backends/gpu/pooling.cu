@@ -126,8 +126,21 @@ __global__ void average_pool(const T* __restrict__ x, T* __restrict__ y, const i
     }
 }
 
+// dy divided as the average was: once a window, not once for each of its positions.
 template <typename T>
-__global__ void average_pool_backward(const T* __restrict__ dy, T* __restrict__ dx,
+__global__ void window_shares(const T* __restrict__ dy, T* __restrict__ shares, const index_t* __restrict__ numbers,
+                              index_t planes) {
+    const Windows w(numbers);
+    const index_t position = place_of_thread(), out = w.out_plane();
+    if (position >= out) return;
+    const T divisor = divisor_of<T>(w, position);
+    for (index_t p = first_plane(); p < planes; p += plane_step())
+        shares[p * out + position] = average_of(dy[p * out + position], divisor);
+}
+
+// dx from window_shares.
+template <typename T>
+__global__ void average_pool_backward(const T* __restrict__ shares, T* __restrict__ dx,
                                       const index_t* __restrict__ numbers, index_t planes) {
     const Windows w(numbers);
     const index_t position = place_of_thread(), plane = w.plane(), out = w.out_plane();
@@ -135,15 +148,8 @@ __global__ void average_pool_backward(const T* __restrict__ dy, T* __restrict__ 
     const Box box = windows_of(w, position);
     for (index_t p = first_plane(); p < planes; p += plane_step()) {
         T sum = 0;
-        for (index_t d = box.depth.begin; d < box.depth.end; d++) {
-            const index_t deep = w.depth.positions(d, w.count_pads);
-            for (index_t h = box.height.begin; h < box.height.end; h++) {
-                const T rows = static_cast<T>(deep * w.height.positions(h, w.count_pads));
-                const T* row = dy + p * out + (d * w.height.out + h) * w.width.out;
-                for (index_t o = box.width.begin; o < box.width.end; o++)
-                    sum += row[o] / (rows * static_cast<T>(w.width.positions(o, w.count_pads)));
-            }
-        }
+        auto add = [&](index_t at) { sum += shares[p * out + at]; };
+        each_place(box, w.height.out, w.width.out, add);
         dx[p * plane + position] = sum;
     }
 }

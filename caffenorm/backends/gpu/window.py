@@ -127,8 +127,12 @@ class GpuWindow:
         planes = plan.planes(dx, dy)
         if not planes:
             return
+        numbers = plan.numbers.here()
+        shares = self.device.scratch("window shares", dy.nbytes)
+        kernel = self.device.kernel("pooling", "window_shares", dy.dtype)
+        kernel(*over_planes(self.device, plan.out_plane, planes), dy, shares, numbers, planes)
         kernel = self.device.kernel("pooling", "average_pool_backward", dy.dtype)
-        kernel(*over_planes(self.device, plan.plane, planes), dy, dx, plan.numbers.here(), planes)
+        kernel(*over_planes(self.device, plan.plane, planes), shares, dx, numbers, planes)
 
     def stochastic_pool(self, plan: GpuPooling, x: Array, draws: Array, y: Array, index: Array) -> None:
         planes = plan.planes(x, y)
