@@ -334,6 +334,36 @@ def test_windows_are_caffes(pool: str, kernel: int, stride: int, pad: int, size:
     assert not any("ceil_mode" in node.attributes for node in graph.nodes)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (2, 3), (1, 3)])
+@pytest.mark.parametrize("size", [6, 7, 8, 10])
+def test_stochastic_pooling_is_a_weighted_mean(sign: int, kernel: int, stride: int, size: int) -> None:
+    net = one(
+        'layer { name: "abs" type: "AbsVal" bottom: "x" top: "abs" }'
+        f'layer {{ name: "sign" type: "Power" bottom: "abs" top: "s" power_param {{ scale: {sign} }} }}'
+        'layer { name: "pool" type: "Pooling" bottom: "s" top: "y" pooling_param { pool: STOCHASTIC '
+        f"kernel_size: {kernel} stride: {stride} }} }}",
+        shape=(2, 3, size, size + 1),
+    )
+
+    found = checked(net, emit(net))
+
+    assert found.ok, str(found)
+
+
+def test_a_kernel_larger_than_its_input_sees_zeros_beyond() -> None:
+    net = one(
+        'layer { name: "conv" type: "Convolution" bottom: "x" top: "y" '
+        "convolution_param { num_output: 2 kernel_size: 3 stride: 2 } }",
+        shape=(2, 3, 2, 5),
+    )
+
+    found = checked(net, emit(net))
+
+    assert net.blobs["y"].shape == (2, 2, 1, 2)
+    assert found.ok, str(found)
+
+
 # --- the check ---
 
 

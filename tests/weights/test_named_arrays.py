@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def test_the_way_back_gives_the_same_bits(tmp_path: Path, suffix: str, write: Wr
         layer("", "Scale", values(3)),
         layer("数据", "BatchNorm", values(3, dtype=np.float64), values(3), values(1)),
         layer("a b\\c", "LSTM", values(4, 2), values(4), values(4, 1)),
+        layer("many", "Strange", *(values(index + 1) for index in range(12))),
         layer("empty", "InnerProduct", np.empty((0, 4), np.float32)),
         layer("one", "Scale", np.float32(7).reshape(())),
     ]
@@ -188,6 +190,18 @@ def test_the_safetensors_library_reads_what_is_written_and_what_it_writes_is_rea
     model = weights.read_weights(tmp_path / "theirs.safetensors")
     assert (model.layer_dict["a"].blobs[0] == arrays["a.weight"]).all()
     assert (model.layer_dict["a"].blobs[1] == arrays["a.bias"]).all()
+
+
+def test_all_tensors_of_a_safetensors_file_are_aligned(tmp_path: Path) -> None:
+    arrays = {"a.0": values(3), "a.1": values(2, dtype=np.float64), "a.2": np.float16([1]), "a.3": values(1)}
+
+    weights.write_safetensors(tmp_path / "net.safetensors", arrays)
+
+    content = (tmp_path / "net.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    assert length % 8 == 0
+    assert all(header[name]["data_offsets"][0] % array.itemsize == 0 for name, array in arrays.items())
 
 
 def test_brain_floats_are_read_exactly(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from caffenorm.layers.pooling import Pooling
 
 _POOL = schema.PoolingParameter
 _LOWEST = float(np.finfo(np.float32).min)
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 def _touching(windows: Windows, size: Sizes, out: Sizes) -> Sizes:
@@ -110,13 +109,16 @@ def pooling(part: Part) -> None:
 
 
 def _weighted(part: Part, windows: Windows, size: Sizes, out: Sizes) -> str:
-    """Stochastic pooling in TEST: each window's mean, weighted by the values themselves."""
+    """Stochastic pooling in TEST: the mean weighted by the values; 0 where their sum is not above 0."""
     x, touching = part.x, _touching(windows, size, out)
     pads = (*windows.pad, *_beyond(windows, size, touching))
     given = {**_attributes(windows, pads), "count_include_pad": 1}
     squares = part.node("AveragePool", part.node("Mul", x, x, at="square"), at="squares", **given)
-    sums = part.plus(part.node("AveragePool", x, at="values", **given), _TINY, "tiny")
-    y = part.node("Div", squares, sums, at="" if touching == out else "inside")
+    sums = part.node("AveragePool", x, at="values", **given)
+    zero = part.constant(0.0, "zero")
+    weighted = part.node("Div", squares, sums, at="weighted")
+    above = part.node("Greater", sums, zero, at="above")
+    y = part.node("Where", above, weighted, zero, at="" if touching == out else "inside")
     return y if touching == out else _completed(part, y, touching, out, 0.0, "")
 
 
