@@ -2,7 +2,8 @@
 //
 // Small windows: a thread owns one place of the output plane (or of the input plane, for gradients), works out
 // its window once and then goes through planes: grid x runs over places, y over planes, neighbours read
-// neighbours. x is read kernel / stride times, all but the first from cache; y is written once.
+// neighbours. x is read kernel / stride times, all but the first from cache; y is written once. Places in a plane
+// of x fit 32 bits, all else is counted in 64.
 //
 // large_*: one block a window, for windows of LARGE_WINDOW (window.py) positions or more, such as global
 // pooling. A window that is one run of memory is read in packs of 16 bytes where x allows it.
@@ -65,20 +66,21 @@ __global__ void max_pool(const T* __restrict__ x, T* __restrict__ y, int* __rest
     for (index_t p = first_plane(); p < planes; p += plane_step()) {
         const T* from = x + p * plane;
         T best = floor_of_max<T>();
-        index_t place = -1;
+        int place = -1;
         for (index_t d = box.depth.begin; d < box.depth.end; d++)
             for (index_t h = box.height.begin; h < box.height.end; h++) {
                 const index_t row = (d * w.height.size + h) * w.width.size;
-                for (index_t i = box.width.begin; i < box.width.end; i++) {
-                    const T v = from[row + i];
+                const int last = static_cast<int>(row + box.width.end);
+                for (int at = static_cast<int>(row + box.width.begin); at < last; at++) {
+                    const T v = from[at];
                     if (v > best) {
                         best = v;
-                        place = row + i;
+                        place = at;
                     }
                 }
             }
         y[p * out + position] = best;
-        if (index) index[p * out + position] = static_cast<int>(place);
+        if (index) index[p * out + position] = place;
     }
 }
 
