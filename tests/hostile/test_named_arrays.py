@@ -153,6 +153,28 @@ def test_an_archive_that_unpacks_to_much_more_is_refused_before(path: Path) -> N
     assert "do not come out of" in attempt(path, lie)
 
 
+def test_bytes_are_not_read_for_two_arrays(path: Path) -> None:
+    """One array's values hold the other as a whole; small files could unpack to any size in this way."""
+    inner = archive(("b.weight.npy", npy(described(shape="(256,)"), bytes(1024))))
+    directory = inner.index(b"PK\x01\x02")
+    end = inner.index(b"PK\x05\x06")
+    record = inner[:directory] + bytes(-directory % 4)
+    head = npy(described(shape=f"({len(record) // 4},)"))
+    outer = archive(("a.weight.npy", head + record))
+    start = outer.rindex(b"PK\x01\x02")
+    entry = bytearray(inner[directory:end])
+    entry[42:46] = outer.index(record).to_bytes(4, "little")
+    tail = bytearray(outer[outer.rindex(b"PK\x05\x06") :])
+    tail[8:12] = b"\x02\0\x02\0"
+    tail[12:16] = (len(outer) - len(tail) - start + len(entry)).to_bytes(4, "little")
+    content = outer[: len(outer) - len(tail)] + bytes(entry) + bytes(tail)
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as opened:
+        assert opened.namelist() == ["a.weight.npy", "b.weight.npy"]
+
+    assert attempt(path, content)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_twice_and_other_files_are_refused(path: Path) -> None:
     good = npy(described(), SIX)
