@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from caffenorm._extras import require
 from caffenorm.net import Net
 from caffenorm.net_build import AUTOMATIC_TOP
 
+_FILLERS = frozenset({"weight_filler", "bias_filler", "filler"})
 _STATISTICS = ("BatchNorm", "SyncBatchNorm", "BN", "InstanceNorm")
 
 
@@ -28,6 +30,7 @@ def copy_net(net: Net, dtype: DTypeLike = np.float64, *, training: bool = False)
     message.force_backward = True
     for layer in message.layer:
         _let_gradients_flow(layer)
+        _leave_unfilled(layer)
         if training:
             layer.ClearField("include")
             layer.ClearField("exclude")
@@ -55,6 +58,18 @@ def _let_gradients_flow(layer: schema.LayerParameter) -> None:
         for spec in layer.param:
             if spec.lr_mult == 0:
                 spec.lr_mult = 1
+
+
+def _leave_unfilled(layer: schema.LayerParameter) -> None:
+    """Parameters are copied, so nothing need be drawn for them."""
+    for field, value in layer.ListFields():
+        if (
+            field.message_type is not None
+            and not isinstance(value, Sequence)
+            and hasattr(value, "DESCRIPTOR")
+        ):
+            for filler in _FILLERS & {part.name for part in value.DESCRIPTOR.fields}:
+                value.ClearField(filler)
 
 
 def settle(module: Any) -> Any:  # Any: torch.nn.Module

@@ -104,7 +104,7 @@ def random_sets(
     """All seeds at the first batch size, and one more seed at each other batch size.
 
     Args:
-        net: comes back shaped as it was.
+        net: comes back shaped as it was. For a large one, each seed has a batch size of its own.
         seeds: at least one.
         batches: none for nets without inputs, or with inputs of several first axes: these run as they are.
 
@@ -115,8 +115,12 @@ def random_sets(
         return [InputSet("the net's own data", {}, 0)], {}
     shapes = {name: net.blobs[name].shape for name in net.inputs}
     own = batch_of(net)
-    pairs = [(seed, batches[0] if batches else own) for seed in seeds]
+    first = batches[0] if batches else own
+    pairs = [(seed, first) for seed in seeds]
     pairs += [(max(seeds) + i, batch) for i, batch in enumerate(batches[1:], 1)]
+    if room(net) < 1:
+        pairs = [(seed, batches[i] if i < len(batches) else first) for i, seed in enumerate(seeds)]
+        pairs += [(max(seeds) + i, batch) for i, batch in enumerate(batches[len(seeds) :], 1)]
     sets: list[InputSet] = []
     refused: dict[int, str] = {}
     for seed, batch in pairs:

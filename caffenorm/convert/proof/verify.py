@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from caffenorm._extras import require
 from caffenorm.convert.describer import Describer
@@ -37,7 +38,6 @@ from caffenorm.convert.source import class_source
 from caffenorm.net import Net
 from caffenorm.sources.image import Preprocessing as PicturePreparation
 
-_LARGE = 40_000_000  # parameters; above it gradients are compared in float32, for the memory
 _STEP_BATCH = 4
 
 
@@ -76,33 +76,31 @@ def verify(
     exact = replace(options, half=False, channels_last=False)
     sets, said = _inputs(twin, inputs, seeds, list(batch_sizes), exact)
     sets += picture_sets(twin, pictures, preparation or PicturePreparation(), exact.preprocessing)
-    program = Describer(twin, exact).run()
-    rules = BlobRun(twin, _converted(twin, exact, np.float64), RULES)
+    converted, folded = _converted(twin, exact, np.float64)
+    rules = BlobRun(twin, converted, RULES)
     practised = copy_net(net, np.float32)
-    practice = BlobRun(practised, _converted(practised, options, np.float32), tolerance_of(options))
+    practice = BlobRun(practised, _converted(practised, options, np.float32)[0], tolerance_of(options))
     cause = ""
     for number, values in enumerate(sets, 1):
         say(f"comparing blobs: {values.name} ({number} of {len(sets)})")
         precise, found = rules.add(values)
         first = rules.comparison().first_difference
         if first is not None and not cause and first.on == values.name and first.name in found:
-            cause = explain(twin, first.name, found[first.name], program.folded)
+            cause = explain(twin, first.name, found[first.name], folded)
             if not cause and exact.preprocessing is not None and first.name in values.given:
                 cause = explain_pictures(exact.preprocessing, values.given[first.name], found[first.name])
         practice.add(values, precise)
     proven, measured = rules.comparison(said), practice.comparison()
     problems = tuple(dict.fromkeys((*rules.problems, *practice.problems)))
-    del rules, practice, practised
+    step_inputs = _step_inputs(twin, sets)
+    del rules, practice, practised, twin, converted
     flows = step = None
     if gradients and proven.ok:
-        dtype = np.float32 if _parameters(net) > _LARGE else np.float64
         say("comparing gradients")
-        flows = compare_gradients(net, sets[0], dtype)
+        flows = compare_gradients(net, sets[0])
         say("comparing one step of training")
-        step = compare_step(net, _step_inputs(twin, sets), dtype)
-    return Verification(
-        proven, dict(program.folded), cause, measured, flows, step, problems, time.perf_counter() - began
-    )
+        step = compare_step(net, step_inputs)
+    return Verification(proven, folded, cause, measured, flows, step, problems, time.perf_counter() - began)
 
 
 def _inputs(
@@ -125,13 +123,13 @@ def _inputs(
     return drawn, tuple(f"not run at a batch size of {batch}: {why}" for batch, why in refused.items())
 
 
-def _converted(net: Net, options: ConvertOptions, dtype: Any) -> Converted:  # Any: float32 or float64
-    """The module that a net becomes."""
+def _converted(net: Net, options: ConvertOptions, dtype: DTypeLike) -> tuple[Converted, dict[str, str]]:
+    """The module that a net becomes, and which blobs it does not have, and why."""
     torch = require("torch", extra="torch", to="convert to PyTorch")
     program = Describer(net, options).run()
     kind = np.dtype(np.float16 if options.half else dtype)
     module = settle(build_module(program, kind))
-    return Converted(
+    converted = Converted(
         module,
         Statements(module, class_source(program, keep_blobs=True)),
         {2: torch.float16, 4: torch.float32, 8: torch.float64}[kind.itemsize],
@@ -140,10 +138,7 @@ def _converted(net: Net, options: ConvertOptions, dtype: Any) -> Converted:  # A
         kind,
         options.preprocessing is not None,
     )
-
-
-def _parameters(net: Net) -> int:
-    return sum(param.blob.count for param in net.learnable_params)
+    return converted, dict(program.folded)
 
 
 def _step_inputs(net: Net, sets: Sequence[InputSet]) -> InputSet:
