@@ -351,14 +351,18 @@ class TorchOnTheHost:
             stream=lambda stream: contextlib.nullcontext(note("stream", stream)),
         )
         self._torch = torch
-        flags = lambda **how: note("flags", how) and contextlib.nullcontext()  # noqa: E731
-        self.backends = types.SimpleNamespace(cudnn=types.SimpleNamespace(benchmark=False, flags=flags))
 
     def __getattr__(self, name):
         return getattr(self._torch, name)
 
-    def flags(self):
-        return [how for kind, how in ((note[0], note[-1]) for note in self.notes) if kind == "flags"]
+    def from_dlpack(self, array):
+        """Notes how cuDNN is set, too."""
+        cudnn = self._torch.backends.cudnn
+        self.notes.append(("set", cudnn.deterministic, cudnn.conv.fp32_precision))
+        return self._torch.from_dlpack(array)
+
+    def settings(self):
+        return [note[1:] for note in self.notes if note[0] == "set"]
 
 
 @pytest.fixture
@@ -384,7 +388,7 @@ def test_torch_gives_the_cpus_results(gpu_ops, host_torch, case):
     check_products(gpu_ops, case)
 
     assert case.plan(gpu_ops).torch is not None
-    assert len(host_torch.flags()) == 3
+    assert len(host_torch.settings()) == 7
 
 
 @each_torch_way
@@ -410,8 +414,7 @@ def test_torch_runs_on_cupys_stream_deterministic_and_without_tf32(gpu_ops, host
     with gpu_ops.xp.cuda.Stream() as stream:
         check_products(gpu_ops, case)
 
-    strict = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
-    assert host_torch.flags() == [strict] * 6
+    assert set(host_torch.settings()) == {(True, "ieee")}
     streams = [note[1] for note in host_torch.notes if note[0] == "stream"]
     assert streams == [("default", 0)] * 3 + [("external", stream.ptr, 0)] * 3
 
@@ -421,7 +424,31 @@ def test_torch_takes_tf32_where_cupy_does(gpu_ops, host_torch, monkeypatch):
 
     check_products(gpu_ops, replace(WAYS[0], engine="CUDNN"))
 
-    assert {how["allow_tf32"] for how in host_torch.flags()} == {True}
+    assert set(host_torch.settings()) == {(True, "tf32")}
+
+
+@pytest.mark.parametrize("users", ["tf32", "ieee"])
+def test_torch_is_set_back(gpu_ops, host_torch, users):
+    cudnn = host_torch.backends.cudnn
+    before = cudnn.conv.fp32_precision
+    try:
+        cudnn.conv.fp32_precision = users
+
+        check_products(gpu_ops, replace(WAYS[0], engine="CUDNN"))
+
+        assert (cudnn.deterministic, cudnn.conv.fp32_precision) == (False, users)
+    finally:
+        cudnn.conv.fp32_precision = before
+
+
+def test_an_older_torch_has_one_switch_for_tf32(monkeypatch):
+    monkeypatch.delenv("CUPY_TF32", raising=False)
+    cudnn = types.SimpleNamespace(deterministic=False, allow_tf32=True)
+
+    with conv_torch._set_strictly(cudnn):
+        assert (cudnn.deterministic, cudnn.allow_tf32) == (True, False)
+
+    assert (cudnn.deterministic, cudnn.allow_tf32) == (False, True)
 
 
 def test_the_default_engine_leaves_to_our_kernels_what_torch_has_not(gpu_ops, host_torch):

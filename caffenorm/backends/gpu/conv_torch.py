@@ -80,6 +80,28 @@ def _does(shape: Shape) -> bool:
     return len(shape.size) <= 3 and shape.images > 0 and fits
 
 
+@contextlib.contextmanager
+def _set_strictly(cudnn: Any) -> Iterator[None]:  # Any: torch.backends.cudnn, a module of properties
+    """cuDNN deterministic, and with TF32 only if allowed; then as it was.
+
+    PyTorch's own `flags` sets the old switch for TF32, and fails where somebody has used the new one.
+    """
+    wanted: list[tuple[Any, str, bool | str]] = [(cudnn, "deterministic", True)]
+    if hasattr(cudnn, "conv"):
+        wanted.append((cudnn.conv, "fp32_precision", "tf32" if allows_tf32() else "ieee"))
+    else:
+        wanted.append((cudnn, "allow_tf32", allows_tf32()))
+    others = [(each, getattr(each[0], each[1])) for each in wanted]
+    others = [(each, before) for each, before in others if before != each[2]]
+    try:
+        for (holder, name, value), _ in others:
+            setattr(holder, name, value)
+        yield
+    finally:
+        for (holder, name, _), before in others:
+            setattr(holder, name, before)
+
+
 class TorchConvolution:
     """A convolution and its gradients; results are arrays that PyTorch owns, for the current stream."""
 
@@ -98,13 +120,11 @@ class TorchConvolution:
     @contextlib.contextmanager
     def _as_ours(self) -> Iterator[None]:
         """PyTorch on the current stream of CuPy, deterministic, TF32 only if allowed."""
-        cuda, cudnn = self._torch.cuda, self._torch.backends.cudnn
+        cuda = self._torch.cuda
         pointer, index = self._device.xp.cuda.get_current_stream().ptr, self._device.index
         stream = cuda.ExternalStream(pointer, device=index) if pointer else cuda.default_stream(index)
-        flags = cudnn.flags(
-            enabled=True, benchmark=cudnn.benchmark, deterministic=True, allow_tf32=allows_tf32()
-        )
-        with cuda.device(index), cuda.stream(stream), flags, self._torch.no_grad():
+        strictly = _set_strictly(self._torch.backends.cudnn)
+        with cuda.device(index), cuda.stream(stream), strictly, self._torch.no_grad():
             yield
 
     def _tensor(self, array: Array, shape: tuple[int, ...]) -> Any:  # Any: torch.Tensor
