@@ -10,18 +10,12 @@ from caffenorm import Net
 
 # Cases that are not converted, and a piece of the reason that the error gives.
 NOT_CONVERTED = {
-    "Accuracy/per_class": "accuracy of each class",
-    "Accuracy/per_class_ignore": "accuracy of each class",
-    "Accuracy/per_class_missing": "accuracy of each class",
     "BatchNorm/eps_0_train": "an eps of 0",
     "BatchNorm/m1_4d_train": "one value a channel",
     "BatchNorm/m1_train": "one value a channel",
     "Convolution/four_d": "along 1 to 3 axes, this has 4",
     "DummyData/gaussian": "values are random",
     "DummyData/uniform": "values are random",
-    "Im2col/axis2": "this has 2 axes behind axis 2",
-    "Im2col/one_d": "this has 1 axes behind axis 1",
-    "Im2col/three_d": "this has 3 axes behind axis 1",
     "InnerProduct/shared_permissive": "shares a parameter with f1.weight",
 }
 # Cases whose numbers a module cannot give.

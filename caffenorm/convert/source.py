@@ -18,6 +18,9 @@ _HELPERS_THAT_NEED = {
     "sigmoid_cross_entropy": ("divisor_of",),
     "softmax_with_loss": ("divisor_of",),
     "infogain_loss": ("divisor_of",),
+    "caffe_accuracy": ("hits_of",),
+    "accuracy_by_class": ("hits_of",),
+    "weighted_pool": ("windows_of",),
 }
 _TAKEN = frozenset({"F", "Path", "Preprocess", "Scale", "Bias", "Embed"})
 

@@ -11,9 +11,10 @@ import numpy as np
 
 # Names that forward uses itself, and those of the definitions that model.py may carry.
 _LOCAL = """
-    self torch nn F float caffe_accuracy caffe_argmax caffe_avg_pool caffe_max_pool contrastive_loss
-    hinge_loss infogain_loss lrn_within_channel mean_variance_normalize multinomial_logistic_loss
-    normalized sigmoid_cross_entropy smooth_l1_loss softmax_with_loss spatial_pyramid
+    self torch nn F float accuracy_by_class caffe_accuracy caffe_argmax caffe_avg_pool caffe_im2col
+    caffe_max_pool contrastive_loss hinge_loss infogain_loss lrn_within_channel mean_variance_normalize
+    multinomial_logistic_loss norm_of pad_by_index sigmoid_cross_entropy smooth_l1_loss softmax_with_loss
+    spatial_pyramid weighted_pool
 """
 # Attributes of torch.nn.Module, which a submodule must not hide; a test compares them with PyTorch's.
 _OF_MODULE = """

@@ -144,16 +144,57 @@ def mean_variance_normalize(x, dims, eps=1e-9, normalize_variance=True, eps_in_r
     return x / ((var + eps).sqrt() if eps_in_root else var.sqrt() + eps)
 
 
-def normalized(x, dims, eps):
-    """Divides by the root of the sum of squares."""
-    return x / (x.square().sum(dims, keepdim=True) + eps).sqrt()
+def norm_of(x, dims, eps):
+    """The root of the sum of squares plus eps."""
+    return (x.square().sum(dims, keepdim=True) + eps).sqrt()
 
 
-def caffe_argmax(x, axis=None, top_k=1, out_max_val=False):
-    """The largest values' places; equal values come with the larger place first."""
+def pad_by_index(x, pads, mode):
+    """A border of repeated values, (before, after) for every axis; a negative one cuts off."""
+    for axis, (before, after) in enumerate(pads):
+        x = x.narrow(axis, max(-before, 0), x.shape[axis] + min(before, 0) + min(after, 0))
+        n = x.shape[axis]
+        index = torch.arange(-max(before, 0), n + max(after, 0), device=x.device)
+        if mode == "circular":
+            index = index % n
+        elif mode == "replicate":
+            index = index.clamp(0, n - 1)
+        else:
+            skip = 1 if mode == "reflect" else 0
+            index = torch.where(index < 0, skip - 1 - index, index)
+            index = torch.where(index >= n, 2 * n - 1 - skip - index, index)
+        x = x.index_select(axis, index)
+    return x
+
+
+def caffe_im2col(x, kernel, stride, padding, dilation):
+    """The values of every window as channels, for any number of axes behind the channels."""
+    x = F.pad(x, [p for pad in reversed(padding) for p in (pad, pad)])
+    axes = len(kernel)
+    for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
+        x = x.unfold(2 + axis, (k - 1) * d + 1, s)[..., ::d]
+    order = [0, 1, *range(2 + axes, 2 + 2 * axes), *range(2, 2 + axes)]
+    return x.permute(order).flatten(1, 1 + axes)
+
+
+def weighted_pool(x, kernel, stride, ceil_mode=True):
+    """The sum of squares over the sum in each window: what stochastic pooling gives on average."""
+    _, beyond = windows_of(x.shape[2:], kernel, stride, (0,) * len(kernel), (0,) * len(kernel), ceil_mode)
+    x = F.pad(x, [pad for over in reversed(beyond) for pad in (0, over)])
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]
+    total = pool(x, kernel, stride)
+    return torch.where(total > 0, pool(x.square(), kernel, stride) / total.where(total > 0, 1), 0)
+
+
+def caffe_argmax(x, axis=None, top_k=1, out_max_val=False, smallest=False):
+    """The largest values' places; equal values come with the larger place first. Or the smallest values'."""
     rows = x.flatten(1) if axis is None else x.movedim(axis, -1)
-    values, index = rows.flip(-1).sort(dim=-1, descending=True, stable=True)
-    values, index = values[..., :top_k], (rows.shape[-1] - 1 - index)[..., :top_k].to(x.dtype)
+    if smallest:
+        values, index = rows.sort(dim=-1, stable=True)
+    else:
+        values, index = rows.flip(-1).sort(dim=-1, descending=True, stable=True)
+        index = rows.shape[-1] - 1 - index
+    values, index = values[..., :top_k], index[..., :top_k].to(x.dtype)
     if axis is not None:
         return (values if out_max_val else index).movedim(-1, axis)
     y = torch.stack((index, values), 1) if out_max_val else index[:, None]
@@ -161,18 +202,31 @@ def caffe_argmax(x, axis=None, top_k=1, out_max_val=False):
 
 
 def divisor_of(normalization, counted, full, batch):
-    """What a loss is divided by, at least 1."""
+    """What a loss is divided by, at least 1; a number is meant as it is."""
+    if not isinstance(normalization, str):
+        return max(1, normalization)
     return max(1, {"VALID": int(counted), "FULL": full, "BATCH_SIZE": batch, "NONE": 1}[normalization])
 
 
-def softmax_with_loss(scores, labels, axis=1, ignore_label=None, normalization="VALID"):
-    """Cross entropy with Caffe's normalisations; a term is at most 87.3365, its gradient is not cut."""
+def softmax_with_loss(
+    scores, labels, axis=1, ignore_label=None, normalization="VALID", class_weights=None, smoothing=0
+):
+    """Cross entropy with Caffe's normalisations; a term is at most 87.3365, its gradient is not cut.
+
+    Smoothing moves the target of the gradient alone, by so much from the label to the other classes.
+    """
     rows = F.log_softmax(scores, axis).movedim(axis, -1).reshape(-1, scores.shape[axis])
     labels = labels.flatten().long()
     valid = torch.ones_like(labels, dtype=torch.bool) if ignore_label is None else labels != ignore_label
     picked = rows.gather(1, labels.where(valid, 0)[:, None])[:, 0]
     floor = math.log(1.1754943508222875e-38)
-    picked = picked.clamp_min(floor).detach() + (picked - picked.detach())
+    aim = picked
+    if smoothing:
+        share = smoothing / rows.shape[1]
+        aim = (1 - smoothing - share) * picked + share * rows.sum(1)
+    picked = picked.clamp_min(floor).detach() + (aim - aim.detach())
+    if class_weights is not None:
+        picked = picked * picked.new_tensor(class_weights)[labels.where(valid, 0)]
     batch = math.prod(scores.shape[:axis])
     return -(picked * valid).sum() / divisor_of(normalization, valid.sum(), labels.numel(), batch)
 
@@ -226,12 +280,25 @@ def smooth_l1_loss(a, b, inside=1, outside=1, sigma=1):
     return (outside * torch.where(size < 1 / sigma**2, near, size - 0.5 / sigma**2)).sum() / len(a)
 
 
-def caffe_accuracy(scores, labels, axis=1, top_k=1, ignore_label=None):
-    """The share of labels with fewer than top_k other classes that score as much or more."""
+def hits_of(scores, labels, axis, top_k, ignore_label):
+    """Whether fewer than top_k other classes score as much, for every label that counts; and the label."""
     rows = scores.movedim(axis, -1).reshape(-1, scores.shape[axis])
     labels = labels.flatten().long()
     if ignore_label is not None:
         rows, labels = rows[labels != ignore_label], labels[labels != ignore_label]
     true = rows.gather(1, labels[:, None])
-    hits = (rows >= true).sum(1) <= top_k
-    return hits.to(scores.dtype).mean() if len(labels) else scores.new_zeros(())
+    return ((rows >= true).sum(1) <= top_k).to(scores.dtype), labels
+
+
+def caffe_accuracy(scores, labels, axis=1, top_k=1, ignore_label=None, denominator=None):
+    """The share of hits; a tie counts against the label."""
+    hits, _ = hits_of(scores, labels, axis, top_k, ignore_label)
+    return hits.sum() / (denominator or max(1, len(hits)))
+
+
+def accuracy_by_class(scores, labels, axis=1, top_k=1, ignore_label=None):
+    """The share of hits among the labels of each class; 0 for a class that has none."""
+    hits, labels = hits_of(scores, labels, axis, top_k, ignore_label)
+    zeros = hits.new_zeros(scores.shape[axis])
+    counts = zeros.index_add(0, labels, torch.ones_like(hits))
+    return zeros.index_add(0, labels, hits) / counts.clamp(min=1)

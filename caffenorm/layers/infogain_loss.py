@@ -42,7 +42,7 @@ class InfogainLoss(SoftmaxLossLayer):
         self._axis = self.param.infogain_loss_param.axis
         self._normalizer = read_normalizer(self.param.loss_param, schema.LossParameter.VALID)
         self._counted = 0
-        self._matrix = self._read_matrix() if len(bottom) == 2 else None
+        self.matrix = self._read_matrix() if len(bottom) == 2 else None
 
     def _read_matrix(self) -> Blob:
         source = self.param.infogain_loss_param.source
@@ -57,7 +57,7 @@ class InfogainLoss(SoftmaxLossLayer):
         return matrix
 
     def _gains(self, bottom: Sequence[Blob]) -> Blob:
-        return bottom[2] if self._matrix is None else self._matrix
+        return bottom[2] if self.matrix is None else self.matrix
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)

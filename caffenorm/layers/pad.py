@@ -43,12 +43,12 @@ class Pad(Layer):
         param, mirror = self.param.pad_param, self.param.mirror_pad_param
         if self.type == "MirrorPad":
             self._given, self._from_last, mode = list(mirror.paddings), False, mirror.mode
-            self._value = mirror.constant_values
+            self.value = mirror.constant_values
         else:
             if param.pads and param.paddings:
                 raise LayerError("has both pads and paddings; give one of them")
             self._given, self._from_last = list(param.pads or param.paddings), not param.paddings
-            self._value = param.value if param.HasField("value") else param.constant_values
+            self.value = param.value if param.HasField("value") else param.constant_values
             mode = param.mode
         if mode.lower() not in _MODES:
             raise LayerError(f'mode "{mode}" is unknown; there are {", ".join(_MODES)}')
@@ -128,7 +128,7 @@ class Pad(Layer):
         y = self.write(top[0])
         y[self._inside] = self.read(bottom[0])[self._kept]
         for border, repeated in self._borders:
-            y[border] = self._value if repeated is None else y[repeated]
+            y[border] = self.value if repeated is None else y[repeated]
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

@@ -37,7 +37,7 @@ def folds(part: Sequence[LayerStep], net: Net) -> bool:
         return False
     if not isinstance(norm, BatchNorm | BN) or norm.batch_statistics or len(part[1].top) > 1:
         return False
-    if isinstance(norm, BatchNorm) and norm.form.special:
+    if isinstance(norm, BatchNorm) and norm.form.follow_variance:
         return False
     if isinstance(norm, BN) and not norm.form.running:
         return False

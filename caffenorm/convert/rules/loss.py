@@ -6,6 +6,7 @@ from caffenorm import schema
 from caffenorm.convert.program import Chain, arguments, number, rule
 from caffenorm.layer import canonical_axis
 from caffenorm.layers._loss import read_normalizer
+from caffenorm.layers.infogain_loss import InfogainLoss
 
 _LOSS = schema.LossParameter
 
@@ -21,13 +22,10 @@ def _normalized(chain: Chain, default: str) -> dict[str, tuple[str, str]]:
     param = chain.layer.param.loss_param
     normalizer = read_normalizer(param, _LOSS.NormalizationMode.Value(default))
     mode = _LOSS.NormalizationMode.Name(normalizer.mode)
-    if mode not in ("FULL", "VALID", "BATCH_SIZE", "NONE"):
-        raise chain.fail(f"normalization: {mode} of a fork has no rule")
-    if param.label_smoothing or param.weight_by_label_freqs:
-        raise chain.fail("label_smoothing and weight_by_label_freqs of forks have no rule")
+    said = number(normalizer.fixed) if mode == "PRE_FIXED" else f'"{mode}"'
     return {
         "ignore_label": (str(normalizer.ignore_label), "None"),
-        "normalization": (f'"{mode}"', f'"{default}"'),
+        "normalization": (said, f'"{default}"'),
     }
 
 
@@ -44,16 +42,28 @@ def softmax_with_loss(chain: Chain) -> None:
     """Cross entropy; Caffe's VALID normalisation is the mean over labels that are not ignored."""
     scores, labels = chain.inputs()
     axis = canonical_axis(chain.layer.param.softmax_param.axis, chain.bottom[0].num_axes)
-    listed = arguments(scores, labels, axis=(str(axis), "1"), **_normalized(chain, "VALID"))
+    param = chain.layer.param.loss_param
+    weights = [number(weight) for weight in param.class_weighting] if param.weight_by_label_freqs else []
+    listed = arguments(
+        scores,
+        labels,
+        axis=(str(axis), "1"),
+        **_normalized(chain, "VALID"),
+        class_weights=(f"[{', '.join(weights)}]", "[]"),
+        smoothing=(number(param.label_smoothing), "0"),
+    )
     _with_probabilities(chain, f"{chain.helper('softmax_with_loss')}({listed})", scores, axis)
 
 
 @rule("InfogainLoss")
 def infogain_loss(chain: Chain) -> None:
-    """Cross entropy with a matrix of gains, a bottom or a constant."""
-    inputs = chain.inputs()
-    if len(inputs) == 2:
-        raise chain.fail("takes its matrix from a file; give it as bottom 2")
+    """Cross entropy with a matrix of gains: a bottom, or a file's, as a parameter that does not learn."""
+    inputs, layer = chain.inputs(), chain.layer
+    assert isinstance(layer, InfogainLoss)
+    if layer.matrix is not None:
+        value = layer.matrix.read().copy()
+        text = f"nn.Parameter(torch.zeros({tuple(value.shape)}), requires_grad=False)"
+        inputs.append(chain.submodule(text, {"": value}, suffix="_gains"))
     axis = canonical_axis(chain.layer.param.infogain_loss_param.axis, chain.bottom[0].num_axes)
     listed = arguments(*inputs, axis=(str(axis), "1"), **_normalized(chain, "VALID"))
     _with_probabilities(chain, f"{chain.helper('infogain_loss')}({listed})", inputs[0], axis)
@@ -128,15 +138,17 @@ def accuracy(chain: Chain) -> None:
     """The share of hits; a tie counts against the label."""
     param = chain.layer.param.accuracy_param
     scores, labels = chain.inputs()
-    if len(chain.top) > 1 or param.denominator > 0:
-        raise chain.fail("the accuracy of each class (a second top), and a fork's denominator, have no rule")
     axis = canonical_axis(param.axis, chain.bottom[0].num_axes)
     ignore = str(param.ignore_label) if param.HasField("ignore_label") else "None"
-    listed = arguments(
-        scores,
-        labels,
-        axis=(str(axis), "1"),
-        top_k=(str(param.top_k), "1"),
-        ignore_label=(ignore, "None"),
-    )
-    chain.set(f"{chain.helper('caffe_accuracy')}({listed})")
+    listed = {
+        "axis": (str(axis), "1"),
+        "top_k": (str(param.top_k), "1"),
+        "ignore_label": (ignore, "None"),
+    }
+    among = (number(max(0.0, param.denominator)), "0")
+    outputs = chain.outputs()
+    text = arguments(scores, labels, **listed, denominator=among)
+    chain.line(f"{outputs[0]} = {chain.helper('caffe_accuracy')}({text})")
+    if len(outputs) > 1:
+        helper = chain.helper("accuracy_by_class")
+        chain.line(f"{outputs[1]} = {helper}({arguments(scores, labels, **listed)})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from caffenorm.blob import Blob
 from caffenorm.convert.program import Chain, Param, arguments, number, rule
 from caffenorm.convert.rules.scale import bounded_factor
 from caffenorm.layer import Layer, canonical_axis
+from caffenorm.layers._batch_norm_form import BatchNormForm
 from caffenorm.layers.batch_norm import STATISTICS, BatchNorm
 from caffenorm.layers.bn import BN
 from caffenorm.net import Net
@@ -116,22 +117,41 @@ def joins(part: Sequence[LayerStep], net: Net) -> bool:
 def read_norm(norm: Layer, scale: Layer | None = None) -> Norm:
     """A BatchNorm or BN that has statistics or takes the batch's, and the Scale behind it."""
     if isinstance(norm, BN):
-        weight, bias, *running = norm.blobs
+        running = norm.blobs[2:]
         flat = [blob.read().reshape(-1).copy() for blob in norm.blobs]
         mean, var = flat[2:] if running else (np.zeros_like(flat[0]), np.ones_like(flat[0]))
         momentum = 1 - norm.form.momentum
-        return Norm(BatchNormValues(mean, var, flat[0], flat[1], norm.form.eps, momentum, 0), weight, bias)
+        return Norm(
+            BatchNormValues(mean, var, flat[0], flat[1], norm.form.eps, momentum, 0),
+            norm.blobs[0],
+            norm.blobs[1],
+        )
     assert isinstance(norm, BatchNorm)
     form = norm.form
     affine = list(norm.blobs[STATISTICS:] if scale is None else scale.blobs)
     stored = [blob.read() for blob in norm.blobs[:STATISTICS]]
+    if not form.centre:
+        stored[0] = np.zeros_like(stored[0])
     if form.averages:
         stored[2] = np.ones_like(stored[2])
     values = None
     if affine:
         values = [bounded_factor(scale or norm, affine[0]), *(blob.read() for blob in affine[1:])]
-    weight, bias = (*affine, None, None)[:2]
-    return Norm(batch_norm_values(stored, values, norm.eps, form.fraction), weight, bias, form.relu)
+    learned: tuple[Blob | None, ...] = (*affine, None, None)
+    found = batch_norm_values(stored, values, norm.eps, form.fraction)
+    if not form.divide:
+        found = replace(found, var=np.ones_like(found.var), eps=0.0)
+    return Norm(found, learned[0], learned[1], form.relu)
+
+
+def _special(form: BatchNormForm) -> str:
+    """Why a fork's way of normalising by the batch has no rule."""
+    if form.follow_variance:
+        return "update_global_stats of a fork normalises by the batch's variance about the stored mean"
+    if form.images:
+        return f"stats_batch_size of a fork gives every {form.images} images statistics of their own"
+    left = "mean" if not form.centre else "variance"
+    return f"disable_{left} of a fork leaves out the batch's {left}, which PyTorch always takes"
 
 
 @rule("BatchNorm", "SyncBatchNorm", ("BatchNorm", "Scale"), ("SyncBatchNorm", "Scale"), fits=joins)
@@ -140,8 +160,8 @@ def batch_norm(chain: Chain) -> None:
     layer = chain.layer
     assert isinstance(layer, BatchNorm)
     form = layer.form
-    if form.special:
-        raise chain.fail("this fork's options of BatchNorm have no counterpart in PyTorch")
+    if form.special and (layer.batch_statistics or form.follow_variance):
+        raise chain.fail(_special(form))
     norm = read_norm(layer, chain.steps[1].layer if len(chain.steps) > 1 else None)
     if layer.type == "SyncBatchNorm":
         chain.note("torch.nn.SyncBatchNorm.convert_sync_batchnorm makes it one of a group of processes")
@@ -208,8 +228,6 @@ def bn(chain: Chain) -> None:
     layer = chain.layer
     assert isinstance(layer, BN)
     form, (weight, bias, *running) = layer.form, layer.blobs
-    if len(chain.top) > 1:
-        raise chain.fail("the batch's mean and variance as tops have no rule")
     if not running and not form.batch_statistics:
         shape = (weight.count, *(1,) * (chain.bottom[0].num_axes - 2))
         state = {
@@ -223,4 +241,15 @@ def bn(chain: Chain) -> None:
         chain.note(_BIASED)
     if not running and chain.program.train:
         chain.note("has no running statistics in Caffe; those that PyTorch collects are for its eval mode")
+    if len(chain.top) > 1:
+        _add_statistics(chain)
     _add_batch_norm(chain, read_norm(layer), batch_statistics=form.batch_statistics)
+
+
+def _add_statistics(chain: Chain) -> None:
+    """The batch's mean and variance, which SegNet's layer gives as tops, and which pass no gradient back."""
+    x, axes, tops = chain.x, chain.bottom[0].num_axes, chain.outputs()[1:]
+    dims = (0, *range(2, axes))
+    channels = chain.bottom[0].shape[1]
+    for top, text in zip(tops, ("mean({})", "var({}, unbiased=False)"), strict=False):
+        chain.line(f"{top} = {x}.detach().{text.format(dims)}.reshape(1, {channels}, 1, 1)")

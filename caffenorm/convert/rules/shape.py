@@ -188,14 +188,13 @@ def reduction(chain: Chain) -> None:
 @rule("ArgMax")
 def arg_max(chain: Chain) -> None:
     param = chain.layer.param.argmax_param
-    if param.min_first:
-        raise chain.fail("min_first of a fork has no rule")
     axis = str(_axis(param.axis, chain.bottom[0].num_axes)) if param.HasField("axis") else "None"
     listed = arguments(
         chain.x,
         axis=(axis, "None"),
         top_k=(str(param.top_k), "1"),
         out_max_val=(str(param.out_max_val), "False"),
+        smallest=(str(param.min_first), "False"),
     )
     chain.set(f"{chain.helper('caffe_argmax')}({listed})")
 

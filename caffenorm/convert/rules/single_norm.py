@@ -93,15 +93,23 @@ def _params(chain: Chain, names: Sequence[str]) -> dict[str, Any]:  # Any: Param
 
 @rule("Normalize")
 def normalize(chain: Chain) -> None:
-    """Divides by the L2 norm over channels, or over channels and positions; SSD's form has a factor."""
+    """Divides by the norm over channels, or over channels and positions; SSD's form has a factor."""
     layer, bottom = chain.layer, chain.bottom[0]
-    plain = layer.param.HasField("normalize_param")
-    if len(chain.top) > 1 or (plain and layer.param.normalize_param.normalize_type != "L2"):
-        raise chain.fail("the L1 norm, and the norm as a second top, have no rule")
+    plain, x, outputs = layer.param.HasField("normalize_param"), chain.x, chain.outputs()
     across = not plain and layer.param.norm_param.across_spatial
     dims = tuple(range(1, bottom.num_axes)) if across else 1
     eps = 1e-6 if plain else layer.param.norm_param.eps
-    text = f"{chain.helper('normalized')}({chain.x}, {dims}, {number(eps)})"
+    if plain and layer.param.normalize_param.normalize_type == "L1":
+        norm = f"{x}.abs().sum(1, keepdim=True)"
+    else:
+        norm = f"{chain.helper('norm_of')}({x}, {dims}, {number(eps)})"
+    if len(outputs) > 1:
+        chain.line(f"{outputs[1]} = {norm}")
+        chain.line(f"{outputs[0]} = {x} / {outputs[1]}")
+        if not layer.param.normalize_param.bp_norm:
+            chain.line(f"{outputs[1]} = {outputs[1]}.detach()")
+        return
+    text = f"{x} / {norm}"
     if layer.blobs:
         factor = layer.blobs[0]
         shape = (factor.count, *(1,) * (bottom.num_axes - 2)) if factor.num_axes else ()

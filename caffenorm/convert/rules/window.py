@@ -42,9 +42,14 @@ def _padded(x: str, windows: Windows) -> tuple[str, Windows]:
     """An expression with the pads applied, where those before and behind differ, and what is left to do."""
     if windows.pad == windows.pad_after:
         return x, windows
-    pads = [p for pair in reversed(list(zip(windows.pad, windows.pad_after, strict=True))) for p in pair]
     none = (0,) * len(windows.pad)
-    return f"F.pad({x}, {tuple(pads)})", replace(windows, pad=none, pad_after=none)
+    return f"F.pad({x}, {_pads(windows)})", replace(windows, pad=none, pad_after=none)
+
+
+def _pads(windows: Windows) -> tuple[int, ...]:
+    """As F.pad takes them."""
+    pairs = reversed(list(zip(windows.pad, windows.pad_after, strict=True)))
+    return tuple(pad for pair in pairs for pad in pair)
 
 
 def _activated(expression: str, slope: float | None) -> str:
@@ -64,14 +69,8 @@ def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, g
     param = layer.param.convolution_param
     axis = canonical_axis(param.axis, bottom.num_axes)
     windows = _convolution_windows(chain, bottom, axis)
-    size = bottom.shape[axis + 1 :]
-    if name == "Conv":
-        room = zip(size, windows.pad, windows.pad_after, windows.extent, strict=True)
-        if any(n + before + after < extent for n, before, after, extent in room):
-            raise chain.fail("the kernel is larger than its input, which PyTorch refuses")
-    elif windows.pad != windows.pad_after:
-        raise chain.fail("pads that differ before and behind have no counterpart in PyTorch's ConvTranspose")
-    inputs = [_padded(x, windows)[0] for x in chain.inputs()]
+    cut = name == "ConvTranspose" and windows.pad != windows.pad_after
+    inputs = [x if cut else _padded(x, windows)[0] for x in chain.inputs()]
     state: Mapping[str, Floats | Param]
     if len(chain.steps) > 1:
         state = folded_state(chain, layer.blobs[0].read().copy(), 0 if name == "Conv" else 1)
@@ -80,7 +79,7 @@ def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, g
             key: Param(blob, blob.read().copy())
             for key, blob in zip(("weight", "bias"), layer.blobs, strict=False)
         }
-    windows = _padded("", windows)[1]
+    whole, windows = windows, _padded("", windows)[1]
     listed = arguments(
         str(in_channels),
         str(out_channels),
@@ -98,6 +97,8 @@ def _convolution(chain: Chain, name: str, in_channels: int, out_channels: int, g
             text = f"{module}({x}.flatten(0, {axis - 1})).unflatten(0, {x}.shape[:{axis}])"
         else:
             text = f"{module}({x})"
+        if cut:
+            text = f"F.pad({text}, {tuple(-pad for pad in _pads(whole))})"
         chain.line(f"{y} = {_activated(text, _slope(chain, layer.slope))}")
 
 
@@ -123,15 +124,18 @@ def deconvolution(chain: Chain) -> None:
 
 @rule("Im2col")
 def im2col(chain: Chain) -> None:
-    """F.unfold, which takes images of two axes."""
+    """F.unfold, which takes images of two axes, or a function for any."""
     bottom, shape = chain.bottom[0], chain.top[0].shape
     axis = canonical_axis(chain.layer.param.convolution_param.axis, bottom.num_axes)
     windows = _convolution_windows(chain, bottom, axis)
-    if len(windows.kernel) != 2 or axis != 1:
-        raise chain.fail(
-            f"PyTorch unfolds (N, C, H, W), this has {len(windows.kernel)} axes behind axis {axis}"
-        )
     x, windows = _padded(chain.x, windows)
+    if len(windows.kernel) != 2 or axis != 1:
+        x = x if axis == 1 else f"{x}.flatten(0, {axis - 1})"
+        each = (windows.kernel, windows.stride, windows.pad, windows.dilation)
+        text = f"{chain.helper('caffe_im2col')}({x}, {', '.join(map(str, each))})"
+        lead = f"{chain.x}.shape[:{axis}]"
+        chain.set(text if axis == 1 else f"{text}.unflatten(0, {lead})")
+        return
     listed = arguments(
         x,
         str(windows.kernel),
@@ -188,7 +192,8 @@ def pooling(chain: Chain) -> None:
     """F.max_pool or avg_pool where they compute Caffe's numbers, else a function that does."""
     param, size = chain.layer.param.pooling_param, chain.bottom[0].shape[2:]
     if param.pool == _POOL.STOCHASTIC:
-        raise chain.fail("stochastic pooling has no counterpart in PyTorch")
+        _weighted_pooling(chain)
+        return
     takes_max, with_mask = param.pool == _POOL.MAX, len(chain.top) == 2
     if param.global_pooling and not with_mask:
         name = "max" if takes_max else "avg"
@@ -205,6 +210,16 @@ def pooling(chain: Chain) -> None:
     values, places = chain.outputs()
     chain.line(f"{values}, {places} = {text}")
     chain.line(f"{places} = {places}.to({x}.dtype)")
+
+
+def _weighted_pooling(chain: Chain) -> None:
+    """Stochastic pooling in TEST."""
+    layer = chain.layer
+    assert isinstance(layer, Pooling)
+    if chain.program.train:
+        raise chain.fail("stochastic pooling draws at random in training, which PyTorch has no pooling for")
+    listed = f"{chain.x}, {layer.windows.kernel}, {layer.windows.stride}"
+    chain.set(f"{chain.helper('weighted_pool')}({listed}, {layer.rounds_up})")
 
 
 def _pooling_call(chain: Chain, windows: Windows, up: bool, takes_max: bool, counts_pads: bool) -> str:
@@ -266,13 +281,12 @@ def lrn(chain: Chain) -> None:
         listed = f"{chain.x}, {param.local_size}, {number(param.alpha)}, {number(param.beta)}"
         chain.set(f"{chain.helper('lrn_within_channel')}({listed})")
         return
-    if chain.bottom[0].num_axes < 3:
-        raise chain.fail("PyTorch's LRN needs 3 axes or more")
+    flat = chain.bottom[0].num_axes == 2
     listed = arguments(
-        chain.x,
+        f"{chain.x}[..., None]" if flat else chain.x,
         str(param.local_size),
         alpha=(number(param.alpha), "0.0001"),
         beta=(number(param.beta), "0.75"),
         k=(number(param.k), "1"),
     )
-    chain.set(f"F.local_response_norm({listed})")
+    chain.set(f"F.local_response_norm({listed}){'[..., 0]' if flat else ''}")
