@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,7 +24,7 @@ _SHORTCUT = re.compile(
     r"|branch1(?!\d)"
 )
 _WRAPPERS = ("module.", "model.", "net.", "backbone.")
-_CLEARLY = 0.2  # of similarity: so much more like another name is worth a word
+_CLEARLY = 0.4  # of similarity: two pairs of names that would gain so much if they were swapped
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Matcher:
             how = "only one that fits"
         chosen = _in_order(ours, theirs)
         for a, b in chosen:
-            self.take(a, b, how, _doubt(a, b, theirs))
+            self.take(a, b, how, _doubt(a, b, chosen))
         if len(ours) != len(theirs):
             counts = f"there are {len(ours)} of its shapes in the net and {len(theirs)} in the state dict"
             taken = {id(module) for pair in chosen for module in pair}
@@ -188,17 +189,19 @@ def _in_order(ours: Sequence[Module], theirs: Sequence[Module]) -> list[tuple[Mo
     return pairs[::-1]
 
 
-def _doubt(ours: Module, theirs: Module, others: Sequence[Module]) -> str:
-    """A shortcut on one side alone, where there are others to choose from, or a name more like another's."""
-    if len(others) > 1 and _is_shortcut(ours) != _is_shortcut(theirs):
+def _doubt(ours: Module, theirs: Module, chosen: Sequence[tuple[Module, Module]]) -> str:
+    """A shortcut on one side alone, where there are others to choose from; or names that should swap."""
+    if len(chosen) > 1 and _is_shortcut(ours) != _is_shortcut(theirs):
         return "one of the two names speaks of a shortcut"
     own = similarity(ours.name, theirs.name)
-    nearest = max(others, key=lambda module: similarity(ours.name, module.name))
-    if similarity(ours.name, nearest.name) < own + _CLEARLY:
-        return ""
-    return f'its name is more like "{nearest.name}"'
+    for other, taken in chosen:
+        swapped = similarity(ours.name, taken.name) + similarity(other.name, theirs.name)
+        if swapped > own + similarity(other.name, taken.name) + _CLEARLY:
+            return f'its name is more like "{taken.name}"'
+    return ""
 
 
+@lru_cache(maxsize=1 << 16)
 def similarity(first: str, second: str) -> float:
     """From 0 to 1, how alike two names are: their letters, and their numbers compared from the end on."""
     first, second = _plain(first), _plain(second)
