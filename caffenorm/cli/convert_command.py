@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,9 +21,6 @@ _MODULES = {
     "safetensors": "convert_weights",
     "caffemodel": "convert_weights",
 }
-_TARGETS = [
-    target for target, module in _MODULES.items() if importlib.util.find_spec(f"caffenorm.cli.{module}")
-]
 # Options that only some targets have: (heading in the help, targets, names of the parameters).
 _GROUPS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("The module", ("torch",), ("format", "half", "channels_last")),
@@ -46,9 +42,7 @@ class _Grouped(click.Command):
         params = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
         parts = [("Options", {str(param.name) for param in params} - special)]
         parts += [
-            (f"{heading} (--to {' or '.join(targets)})", set(names))
-            for heading, targets, names in _GROUPS
-            if set(targets) & set(_TARGETS)
+            (f"{heading} (--to {' or '.join(targets)})", set(names)) for heading, targets, names in _GROUPS
         ]
         for heading, names in parts:
             rows = [param.get_help_record(ctx) for param in params if param.name in names]
@@ -59,7 +53,7 @@ class _Grouped(click.Command):
 @click.command("convert", cls=_Grouped)
 @click.argument("model")
 @click.argument("weights", required=False)
-@click.option("--to", "target", type=click.Choice(_TARGETS), default="torch", show_default=True)
+@click.option("--to", "target", type=click.Choice(list(_MODULES)), default="torch", show_default=True)
 @click.option("-o", "--output", required=True, metavar="PATH", help="The folder or file to write.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the result with the original.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -137,13 +131,17 @@ def command(
 ) -> int:
     r"""Write the net MODEL with WEIGHTS for another framework, and prove that it is the same.
 
-    Every blob is compared with the Caffe net. Where one differs the files are kept, the first layer that
-    departs is named, and the exit status is 1.
+    MODEL is a prototxt. To Caffe it is a PyTorch program: a .pt2 file of torch.export, or a .py file with
+    --entry. To npz, safetensors and caffemodel, MODEL alone may be a file of weights in another form.
+
+    What comes out is compared with what went in. Where it differs the files are kept, the first layer that
+    departs is named, and the exit status is 1. To PyTorch, report.html shows the proof.
 
     \b
     Example:
       caffenorm convert deploy.prototxt net.caffemodel --to torch -o converted
-      python -c "import sys; sys.path.append('converted'); import model; print(model.load())"
+      caffenorm convert deploy.prototxt net.caffemodel --to onnx -o net.onnx
+      caffenorm convert model.py --entry make_model --input data:1,3,224,224 --to caffe -o caffe
     """
     _refuse_others(context, target)
     own = {name: options.pop(name) for name in _request_names(options)}
