@@ -56,7 +56,8 @@ def to_torch(
 
     Args:
         net: any phase; stays as it is.
-        check: compare every blob on random input, in float64, with the Caffe net.
+        check: compare every blob on random input with the Caffe net, in float64 and as the module runs;
+            `verify` compares gradients, and a step of training, as well.
         options: how the module is to differ from the plain one.
 
     Returns:
@@ -76,7 +77,7 @@ def to_torch(
     module.notes = list(program.notes)
     module.verification = None
     if check:
-        found = verify(net, options=options)
+        found = verify(net, options=options, gradients=False)
         if not found.ok:
             raise ConversionError(
                 f"the module does not compute what the Caffe net does: {found}", Where(file=net.file)
