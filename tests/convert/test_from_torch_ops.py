@@ -262,6 +262,7 @@ CASES: dict[str, tuple[Any, tuple[tuple[int, ...], ...], str]] = {
     "sum_kept": (Call(lambda a: a.sum(-1, keepdim=True)), (IMAGE,), "Reduction Reshape"),
     "contiguous": (Call(lambda a: F.relu(a.contiguous().clone().detach())), (IMAGE,), "ReLU"),
     "unused_input": (Call(lambda a, b: F.relu(a)), (IMAGE, IMAGE), "Silence ReLU"),
+    "output_given_twice": (Call(lambda a: [a.abs()] * 3), (IMAGE,), "AbsVal Split Split Split"),
     "output_is_read": (Call(lambda a: (a.abs(), a.abs() + 1)), (IMAGE,), "AbsVal AbsVal Power"),
 }
 

@@ -23,7 +23,6 @@ _OVERWRITABLE = frozenset(
         *("InnerProduct", "Eltwise", "Concat", "Pooling", "GroupNorm", "InstanceNorm", "LayerNorm", "Pad"),
     }
 )
-_SAME_MEMORY = frozenset({"Flatten", "Reshape", "Split", "Permute"})
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Builder:
     pending: Counter[str] = field(default_factory=Counter)
     source: str = ""
     _taken: set[str] = field(default_factory=set)
-    _several: set[str] = field(default_factory=set)  # blobs whose memory has another name as well
+    _read: set[str] = field(default_factory=set)  # blobs that a layer has read and not written over
 
     def unique(self, name: str) -> str:
         """This name, or it with a number, that no layer and no blob has."""
@@ -108,8 +107,7 @@ class Builder:
             name=name, type=kind, bottom=[value.blob for value in bottoms], top=tops, **fields
         )
         self.made.append(Made(message, list(blobs), self.source))
-        if kind in _SAME_MEMORY:
-            self._several.update(message.bottom)
+        self._read.update(set(message.bottom) - set(tops))
         for top in tops:
             self.last[top] = len(self.made) - 1
         return [Value(top, tuple(shape)) for top, shape in zip(tops, shapes, strict=True)]
@@ -120,7 +118,7 @@ class Builder:
             return False
         blob = bottoms[0].blob
         writer = self.writer(blob)
-        if blob in self._several or self.pending[blob] > 1:
+        if blob in self._read or self.pending[blob] > 1:
             return False
         if writer is None or writer.message.type not in _OVERWRITABLE:
             return False

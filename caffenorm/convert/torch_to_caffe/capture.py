@@ -35,6 +35,8 @@ _MAY_ALIAS = frozenset(
         *("_to_copy", "expand_as", "type_as"),
     }
 )
+_DROPOUTS = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
+_SAME = frozenset({"detach", "alias"})
 
 
 @dataclass
@@ -158,7 +160,7 @@ def without_mutation(graph: fx.Graph) -> fx.Graph | None:
     None where another view of that memory is read later, or an operator has no ordinary form.
     """
     place = {node: i for i, node in enumerate(graph.nodes)}
-    family = _families(graph)
+    family, same = _first_of(graph, _may_alias), _first_of(graph, _is_same)
     made = fx.Graph()
     new: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
@@ -169,9 +171,8 @@ def without_mutation(graph: fx.Graph) -> fx.Graph | None:
         ordinary = _ordinary(node)
         if ordinary is None or not isinstance(changed, fx.Node):
             return None
-        old = new[changed]
-        for other in [n for n in graph.nodes if family[n] == family[changed] and n in new and n is not node]:
-            if new[other] is old:
+        for other in [n for n in new if family[n] is family[changed] and n is not node]:
+            if same[other] is same[changed]:
                 new[other] = new[node]
             elif any(place[user] > place[node] for user in other.users):
                 return None
@@ -196,13 +197,22 @@ def _ordinary(node: fx.Node) -> Any:  # Any: torch._ops.OpOverload, which has no
     return getattr(packet, target._overloadname, None)
 
 
-def _families(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
-    """Node -> the first of all that may share its memory."""
+def _first_of(graph: fx.Graph, joins: Callable[[fx.Node], bool]) -> dict[fx.Node, fx.Node]:
+    """Node -> the first of those that `joins` ties together, each with its first argument."""
     first: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-        first[node] = first[source] if source is not None and _may_alias(node) else node
+        first[node] = first[source] if source is not None and joins(node) else node
     return first
+
+
+def _is_same(node: fx.Node) -> bool:
+    """Whether it is its first argument, whole and with every later change."""
+    schema = getattr(node.target, "_schema", None)
+    name = "" if schema is None else schema.name.split("::")[-1]
+    if name.rstrip("_") in _DROPOUTS:
+        return len(node.args) > 2 and node.args[2] is False
+    return name in _SAME or _is_mutable(node)
 
 
 def _may_alias(node: fx.Node) -> bool:

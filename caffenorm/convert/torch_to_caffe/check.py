@@ -12,7 +12,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from caffenorm.convert.torch_to_caffe.capture import Trace, evaluate, in_double
+from caffenorm.convert.torch_to_caffe.capture import Trace, evaluate, in_double, in_float64
 from caffenorm.convert.torch_to_caffe.conversion import Conversion
 from caffenorm.errors import CaffenormError
 from caffenorm.net import Net
@@ -83,24 +83,31 @@ class Agreement:
 def compare(
     trace: Trace, conversion: Conversion, inputs: Sequence[torch.Tensor], module: torch.nn.Module | None
 ) -> Agreement:
-    """Run both on the inputs in float64, and on a batch of another size where there is a module to run.
+    """Run both on the inputs in float64, and compare value by value along the graph.
 
-    The net must be in float64, with every layer by itself.
+    Where there is a module to run, its own outputs are compared as well, and those of a batch of another
+    size. The net must be in float64, with every layer by itself.
     """
     net = conversion.net
     _feed(net, inputs)
     net.forward()
     found: list[BlobDifference] = []
+    blobs: dict[fx.Node, list[str]] = {}
+    for blob, node in conversion.blobs.items():
+        blobs.setdefault(node, []).append(blob)
 
     def observe(node: fx.Node, value: Any) -> None:  # Any: tensors, numbers, and tuples of them
-        blob = conversion.blobs.get(node)
-        if blob is not None and isinstance(value, torch.Tensor):
+        for blob in blobs.get(node, ()):
             layer = conversion.layers.get(node, blob)
             found.append(BlobDifference(blob, layer, *differences(net.blobs[blob].data, value.numpy())))
 
     evaluate(trace.graph, trace.constants, dict(zip(trace.inputs, inputs, strict=True)), observe)
-    other = "" if module is None else _other_batch(net, conversion, inputs, module)
-    return Agreement(tuple(found), other)
+    if module is None:
+        return Agreement(tuple(found))
+    eager = _against(net, conversion, inputs, module)
+    if isinstance(eager, list):
+        found += [blob for blob in eager if not blob.ok]
+    return Agreement(tuple(found), _other_batch(net, conversion, inputs, module))
 
 
 def differences(found: Any, expected: Any) -> tuple[float, float]:  # Any: NDArray
@@ -126,26 +133,34 @@ def _feed(net: Net, inputs: Sequence[torch.Tensor]) -> None:
 def _other_batch(
     net: Net, conversion: Conversion, inputs: Sequence[torch.Tensor], module: torch.nn.Module
 ) -> str:
-    """The module itself, and the net, on one example more."""
-    larger = [
-        torch.cat([tensor, tensor[:1]]).detach().cpu() if tensor.dim() else tensor.cpu() for tensor in inputs
-    ]
-    doubled = [tensor.double() if tensor.is_floating_point() else tensor for tensor in larger]
+    """What comes of one example more."""
+    larger = [torch.cat([tensor, tensor[:1]]) if tensor.dim() else tensor for tensor in inputs]
+    found = _against(net, conversion, larger, module)
+    if isinstance(found, str):
+        return found
+    worst = max((blob.max_rel for blob in found), default=0.0)
+    return (
+        "agrees" if worst <= TOLERANCE else f"differs by {worst:.3g}; keep to the batch size of the example"
+    )
+
+
+def _against(
+    net: Net, conversion: Conversion, inputs: Sequence[torch.Tensor], module: torch.nn.Module
+) -> list[BlobDifference] | str:
+    """The outputs of the module itself against the net's; or why one of them does not run."""
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            returned = in_double(module)(*doubled)
+            returned = in_double(module)(*(in_float64(tensor).clone() for tensor in inputs))
     except Exception as error:  # the module's own code, which may do anything
         return f"the module does not take it ({type(error).__name__})"
     expected = [value for value in pytree.tree_leaves(returned) if isinstance(value, torch.Tensor)]
     try:
-        _feed(net, larger)
+        _feed(net, inputs)
         net.forward()
     except CaffenormError as error:
         return f"the net does not take it: {error}"
-    worst = 0.0
-    for blob, value in zip(conversion.outputs, expected, strict=True):
-        worst = max(worst, differences(net.blobs[blob].data, value.numpy())[1])
-    return (
-        "agrees" if worst <= TOLERANCE else f"differs by {worst:.3g}; keep to the batch size of the example"
-    )
+    return [
+        BlobDifference(blob, blob, *differences(net.blobs[blob].data, value.numpy()))
+        for blob, value in zip(conversion.outputs, expected, strict=True)
+    ]

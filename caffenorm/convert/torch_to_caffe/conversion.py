@@ -31,14 +31,14 @@ class Conversion:
     Attributes:
         net_param: the net without weights. net: with them. outputs: blobs in the order in which forward
             returns them.
-        notes: what the user should know. blobs: node -> the blob that holds its value when forward ends.
+        notes: what the user should know. blobs: blob -> the node whose value it holds when forward ends.
     """
 
     net_param: schema.NetParameter
     net: Net
     outputs: list[str]
     notes: list[str]
-    blobs: dict[fx.Node, str] = field(default_factory=dict)
+    blobs: dict[str, fx.Node] = field(default_factory=dict)
     layers: dict[fx.Node, str] = field(default_factory=dict)
 
 
@@ -72,7 +72,7 @@ class Converter:
         evaluate(trace.graph, trace.constants, self.given, self._observe)
         self.names = list(names)
         self.values: dict[fx.Node, Any] = dict(trace.constants)  # Any: Value, tensor, number, tuples of them
-        self.holds: dict[fx.Node, Value] = {}
+        self.written: dict[str, fx.Node] = {}  # blob -> whose value it holds last
         self.made_by: dict[fx.Node, str] = {}
         self.faults: list[_Fault] = []
         self.notes = list(trace.notes)
@@ -141,7 +141,7 @@ class Converter:
     def _hold(self, node: fx.Node, value: Any) -> None:  # Any: a rule's result
         self.values[node] = value
         if isinstance(value, Value):
-            self.holds[node] = value
+            self.written[value.blob] = node
             self.builder.pending[value.blob] += self.readers[node]
 
     def _convert(self, node: fx.Node) -> None:
@@ -221,24 +221,23 @@ class Converter:
 
     def _name_outputs(self) -> list[str]:
         """Output blobs; one that is also read, given twice, or an input gets a name of its own."""
-        read = {bottom for made in self.builder.made for bottom in made.message.bottom}
-        last_read = {
+        read = {
             bottom
             for made in self.builder.made
             for bottom in made.message.bottom
             if bottom not in made.message.top
         }
-        names: list[str] = []
-        for node in self.trace.outputs:
-            value = self.values[node]
+        values = [self.values[node] for node in self.trace.outputs]
+        for i, value in enumerate(values):
             if not isinstance(value, Value):
-                raise ConversionError(f"output {len(names) + 1} is a constant, which no layer computes")
+                raise ConversionError(f"output {i + 1} is a constant, which no layer computes")
+        times = Counter(value.blob for value in values)
+        names = []
+        for node, value in zip(self.trace.outputs, values, strict=True):
             blob = value.blob
-            writer = self.builder.writer(blob)
-            if writer is None or blob in names or (blob in read and blob in last_read):
-                top = self.builder.add("Split", f"{blob}/out", [value], [value.shape])[0]
-                self.holds[node] = top
-                blob = top.blob
+            if self.builder.writer(blob) is None or blob in read or times[blob] > 1:
+                blob = self.builder.add("Split", f"{blob}/out", [value], [value.shape])[0].blob
+                self.written[blob] = node
             names.append(blob)
         return names
 
@@ -248,12 +247,9 @@ class Converter:
         net.layer.extend(made.message for made in self.builder.made)
         return net
 
-    def final_blobs(self) -> dict[fx.Node, str]:
-        """Nodes whose value is what a blob holds when forward ends: the last writers, inputs left out."""
-        found: dict[str, fx.Node] = {}
-        for node, value in self.holds.items():
-            found[value.blob] = node
-        return {node: blob for blob, node in found.items() if self.builder.writer(blob) is not None}
+    def final_blobs(self) -> dict[str, fx.Node]:
+        """Blobs, inputs left out, with the node whose value each holds when forward ends."""
+        return {blob: node for blob, node in self.written.items() if self.builder.writer(blob) is not None}
 
 
 def _listed(faults: Sequence[_Fault]) -> str:
