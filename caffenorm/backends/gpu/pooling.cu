@@ -5,7 +5,7 @@
 // neighbours. x is read kernel / stride times, all but the first from cache; y is written once. Places in a plane
 // of x fit 32 bits, all else is counted in 64.
 //
-// large_*: one block a window, for windows of LARGE_WINDOW (window.py) positions or more, such as global
+// large_*: a warp or a block a window, where it has many positions (window.py says how many), as in global
 // pooling. A window that is one run of memory is read in packs of 16 bytes where x allows it.
 //
 // Gradients gather: each position adds up what the windows that hold it give, in order of the windows, so
@@ -156,9 +156,15 @@ __global__ void average_pool_backward(const T* __restrict__ shares, T* __restric
     }
 }
 
-// --- large windows: a block each ---
+// --- large windows: a team of threads each, a warp (several in a block) or a block ---
 
-// The block's threads take the positions of a window, each its share.
+// A block's x is its team.
+__device__ __forceinline__ index_t first_window() {
+    return static_cast<index_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+}
+__device__ __forceinline__ index_t window_step() { return static_cast<index_t>(gridDim.x) * blockDim.y; }
+
+// The team takes the positions of a window, each thread its share.
 template <typename T, typename State>
 __device__ __forceinline__ void take_window(const T* x, const Windows& w, const Box& box, State& state) {
     const index_t count = box.count(), width = box.width.count(), height = box.height.count();
@@ -205,21 +211,23 @@ __global__ void large_max_pool(const T* __restrict__ x, T* __restrict__ y, int* 
     const Windows w(numbers);
     const index_t plane = w.plane(), out = w.out_plane();
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    for (index_t o = blockIdx.x; o < planes * out; o += gridDim.x) {
+    for (index_t o = first_window(); o < planes * out; o += window_step()) {
         const Division at = divide(o, out);
         Largest<T> best;
         take_window(x + at.quotient * plane, w, window_at(w, at.rest), best);
         merge_lanes(best);
-        __syncthreads();  // until the last window's values are read
-        if (lane == 0) {
-            values[warp] = best.value;
-            places[warp] = best.place;
+        if (warps > 1) {
+            __syncthreads();  // until the last window's values are read
+            if (lane == 0) {
+                values[warp] = best.value;
+                places[warp] = best.place;
+            }
+            __syncthreads();  // until all warps' values are there
+            if (warp > 0) continue;
+            best = Largest<T>();
+            if (lane < warps) best.take(values[lane], places[lane]);
+            merge_lanes(best);
         }
-        __syncthreads();  // until all warps' values are there
-        if (warp > 0) continue;
-        best = Largest<T>();
-        if (lane < warps) best.take(values[lane], places[lane]);
-        merge_lanes(best);
         if (lane > 0) continue;
         y[o] = best.value;
         if (index) index[o] = best.place;
@@ -232,11 +240,11 @@ __global__ void large_average_pool(const T* __restrict__ x, T* __restrict__ y,
     __shared__ T shared[32];
     const Windows w(numbers);
     const index_t plane = w.plane(), out = w.out_plane();
-    for (index_t o = blockIdx.x; o < planes * out; o += gridDim.x) {
+    for (index_t o = first_window(); o < planes * out; o += window_step()) {
         const Division at = divide(o, out);
         Total<T> total;
         take_window(x + at.quotient * plane, w, window_at(w, at.rest), total);
-        const T sum = block_sum(total.value, shared);
+        const T sum = blockDim.x > 32 ? block_sum(total.value, shared) : warp_sum(total.value);
         if (threadIdx.x == 0) y[o] = average_of(sum, divisor_of<T>(w, at.rest));
     }
 }

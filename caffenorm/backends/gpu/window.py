@@ -12,8 +12,11 @@ from caffenorm.backends.gpu.patches import GpuPatches, col2im, im2col, plan_patc
 from caffenorm.backends.gpu.planes import over_planes
 from caffenorm.backends.window_shapes import check_pooled_plane
 
-_LARGE_WINDOW = 128  # positions from which on a block takes each window
-_WARP_WINDOW = 1024  # positions up to which that block is one warp
+_LARGE_WINDOW = 128  # positions from which on a team of threads takes each window
+_LARGE_PLANE = (
+    32  # the same for a window that is alone in its plane: neighbouring threads would read far apart
+)
+_WARP_WINDOW = 1024  # positions up to which a team is a warp, not a block
 _THREADS = 256
 _MOST_BLOCKS = 1 << 20  # of a grid whose blocks go on to further windows
 _LRN_SIZES = (3, 5, 7)  # whose windows lrn_across holds in registers
@@ -39,6 +42,11 @@ class GpuPooling:
     window: int
     numbers: Numbers
 
+    @property
+    def is_large(self) -> bool:
+        """Whether each window is taken by a team of threads."""
+        return self.window >= (_LARGE_PLANE if self.out_plane == 1 else _LARGE_WINDOW)
+
     def planes(self, x: Array, y: Array) -> int:
         """The number of planes, which both arrays must have."""
         if x.size % self.plane or x.size // self.plane * self.out_plane != y.size:
@@ -57,6 +65,13 @@ def _check_like(x: Array, other: Array, what: str) -> None:
     for axis, (n, m) in enumerate(zip(x.shape, other.shape, strict=True)):
         if n != m:
             raise ValueError(f"{what} has {m} values on axis {axis}, x has {n}")
+
+
+def _teams(plan: GpuPooling, windows: int) -> tuple[int, tuple[int, int]]:
+    """Blocks, and threads of a block: of a team, and teams."""
+    team = 32 if plan.window <= _WARP_WINDOW else _THREADS
+    teams = _THREADS // team
+    return min(-(-windows // teams), _MOST_BLOCKS), (team, teams)
 
 
 class GpuWindow:
@@ -93,16 +108,12 @@ class GpuWindow:
             _check(index.size, y.size, "index")
         if not planes:
             return
-        if plan.window >= _LARGE_WINDOW:
+        if plan.is_large:
             kernel = self.device.kernel("pooling", "large_max_pool", x.dtype)
-            kernel(*self._blocks_of_windows(plan, y.size), x, y, index, plan.numbers.here(), planes)
+            kernel(*_teams(plan, y.size), x, y, index, plan.numbers.here(), planes)
             return
         kernel = self.device.kernel("pooling", "max_pool", x.dtype)
         kernel(*over_planes(self.device, plan.out_plane, planes), x, y, index, plan.numbers.here(), planes)
-
-    def _blocks_of_windows(self, plan: GpuPooling, count: int) -> tuple[int, int]:
-        """Blocks, one a window, and threads of a block."""
-        return min(count, _MOST_BLOCKS), 32 if plan.window <= _WARP_WINDOW else _THREADS
 
     def max_pool_backward(self, plan: GpuPooling, dy: Array, index: Array, dx: Array) -> None:
         planes = plan.planes(dx, dy)
@@ -116,9 +127,9 @@ class GpuWindow:
         planes = plan.planes(x, y)
         if not planes:
             return
-        if plan.window >= _LARGE_WINDOW:
+        if plan.is_large:
             kernel = self.device.kernel("pooling", "large_average_pool", x.dtype)
-            kernel(*self._blocks_of_windows(plan, y.size), x, y, plan.numbers.here(), planes)
+            kernel(*_teams(plan, y.size), x, y, plan.numbers.here(), planes)
             return
         kernel = self.device.kernel("pooling", "average_pool", x.dtype)
         kernel(*over_planes(self.device, plan.out_plane, planes), x, y, plan.numbers.here(), planes)
