@@ -86,7 +86,7 @@ def test_helpers_are_not_hidden_by_blobs() -> None:
         and name[0].islower()
     }
 
-    assert functions - {"windows_of", "divisor_of"} <= program_text.RESERVED
+    assert functions - {"windows_of", "divisor_of", "hits_of"} <= program_text.RESERVED
 
 
 def test_a_hostile_name_of_a_net_does_not_run() -> None:
@@ -273,10 +273,8 @@ def test_a_loss_without_a_top_is_returned() -> None:
 
 
 def test_all_layers_that_cannot_be_converted_are_listed_at_once() -> None:
-    stochastic = "pooling_param { pool: STOCHASTIC kernel_size: 2 }"
-    net = net_of(
-        one("Pooling", "data", "a", stochastic, "first") + one("Pooling", "a", "b", stochastic, "second")
-    )
+    more = "dropout_param { sample_weights_test: true }"
+    net = net_of(one("Dropout", "data", "a", more, "first") + one("Dropout", "a", "b", more, "second"))
 
     with pytest.raises(ConversionError, match="2 layers cannot be converted") as caught:
         to_torch(net)
