@@ -71,7 +71,7 @@ class GpuChannel:
     def _add_up(
         self, x: Array | None, dy: Array, given: Given, out: Array, name: str, accumulate: bool
     ) -> None:
-        """Adds to `out` the sum of that name of norm_launch.Sums; over all channels where it has one value."""
+        """Adds to `out` the sum of that name in norm_launch.Sums, over all channels if it has one value."""
         kind = parameter_type(dy)
         check_likes(dy, b=x)
         check_values(1 if out.size == 1 else dy.shape[1], kind, out=out)

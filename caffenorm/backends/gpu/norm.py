@@ -12,6 +12,7 @@ import numpy as np
 
 from caffenorm.backends.gpu import norm_launch
 from caffenorm.backends.gpu.cuda import Device
+from caffenorm.backends.gpu.group_norm import GpuGroupNorm
 from caffenorm.backends.gpu.norm_checks import FLOAT64, check_likes, check_values, parameter_type
 from caffenorm.backends.gpu.norm_launch import Given, Sums
 
@@ -34,7 +35,7 @@ def _given(
     return Given(mean, inv_std, gamma, beta, slope)
 
 
-class GpuNorm:
+class GpuNorm(GpuGroupNorm):
     """Ops of the family norm."""
 
     device: Device

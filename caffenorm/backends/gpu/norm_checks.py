@@ -11,8 +11,13 @@ from caffenorm.errors import ShapeError
 Array = Any  # cupy.ndarray
 
 # Element types, and that of parameters and statistics beside them.
-PARAMETER_TYPES = {"float16": np.dtype("f4"), "bfloat16": np.dtype("f4"), "float32": np.dtype("f4")}
-PARAMETER_TYPES["float64"] = FLOAT64 = np.dtype("f8")
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+PARAMETER_TYPES: dict[str, np.dtype[Any]] = {  # Any: the values' types
+    "float16": FLOAT32,
+    "bfloat16": FLOAT32,
+    "float32": FLOAT32,
+    "float64": FLOAT64,
+}
 
 
 def parameter_type(x: Array) -> np.dtype[Any]:  # Any: float32 or float64

@@ -1,4 +1,4 @@
-"""Launches of the norm kernels, for all ops that walk over channels; arrays have been checked and hold values."""
+"""Launches of the norm kernels, for all ops that walk over channels; arrays are checked and hold values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def is_wide(x: Array) -> bool:
     return bool(x.shape[2] >= norm_plan.COLUMNS_BELOW)
 
 
-def _past(device: Device, x: Array) -> bool:
+def past(device: Device, x: Array) -> bool:
     """Whether results should push nothing else out of the cache: with their source they do not fit anyway."""
     return bool(2 * x.nbytes > device.l2_bytes)
 
@@ -64,7 +64,8 @@ def _plan(device: Device, x: Array, packed: bool, kind: norm_plan.Kind) -> RowsP
     return plan_rows(x.shape, x.dtype.itemsize, packed, kind, device.multiprocessors, device.l2_bytes)
 
 
-def _counters(device: Device, channels: int) -> Array:
+def counters(device: Device, channels: int) -> Array:
+    """What kernels that draw tasks count in: zeros, as they leave them."""
     return device.scratch("norm counters", 8 * (channels + 2), zeroed=True)
 
 
@@ -95,20 +96,20 @@ def train(
             apply(device, x, y, x_hat, given)
         return
     packed = is_packed(inner, x, y, x_hat)
-    plan, past = _plan(device, x, packed, norm_plan.FORWARD), _past(device, x)
+    plan, beyond = _plan(device, x, packed, norm_plan.FORWARD), past(device, x)
     if plan.whole:
         kernel = device.kernel("norm", "batch_norm_whole", x.dtype, packed)
         kernel(
             *(channels, plan.whole, x, y, x_hat, *statistics, eps, *parameters),
-            *(outer, channels, inner, past),
+            *(outer, channels, inner, beyond),
         )
         return
     parts = device.scratch("norm parts", 16 * channels * plan.pieces)
     kernel = device.kernel("norm", "batch_norm_tasks", x.dtype, packed)
     kernel(
         *(plan.blocks, norm_plan.PIECE_THREADS, x, y, x_hat, *statistics, None, None, eps, *parameters),
-        *(outer, channels, inner, past, plan.pieces, plan.runs_in_piece, plan.group),
-        *(parts, _counters(device, channels)),
+        *(outer, channels, inner, beyond, plan.pieces, plan.runs_in_piece, plan.group),
+        *(parts, counters(device, channels)),
     )
 
 
@@ -143,7 +144,7 @@ def moments(
     kernel(
         *(plan.blocks_for_sums, norm_plan.PIECE_THREADS, x, None, None, mean, var, inv_std, mean64, m2, eps),
         *(None, None, None, 0, 0.0, outer, channels, inner, 0, plan.pieces, plan.runs_in_piece, 0),
-        *(parts, _counters(device, channels)),
+        *(parts, counters(device, channels)),
     )
 
 
@@ -162,7 +163,7 @@ def apply(device: Device, x: Array, y: Array, x_hat: Array | None, given: Given)
         kernel = device.kernel("norm_columns", "apply_columns", x.dtype, packed)
         kernel(
             *(blocks, _COLUMN_THREADS, x, y, x_hat, *parameters, x.size, channels, inner),
-            *(columns.width, _past(device, x)),
+            *(columns.width, past(device, x)),
         )
         return
     packed = is_packed(inner, x, y, x_hat)
@@ -170,7 +171,7 @@ def apply(device: Device, x: Array, y: Array, x_hat: Array | None, given: Given)
     kernel = device.kernel("norm", "apply_rows", x.dtype, packed)
     kernel(
         *(_blocks(channels * plan.pieces), norm_plan.PIECE_THREADS, x, y, x_hat, *parameters),
-        *(outer, channels, inner, _past(device, x), plan.pieces, plan.runs_in_piece),
+        *(outer, channels, inner, past(device, x), plan.pieces, plan.runs_in_piece),
     )
 
 
@@ -192,7 +193,7 @@ def backward(
 ) -> None:
     """Gradients of `train`: sums, which are added to, and dx if there is one."""
     outer, channels, inner = x.shape
-    slopes, step, active, slope = given.activation()
+    slopes, _, active, slope = given.activation()
     parameters = (given.mean, given.inv_std, given.gamma, given.beta, slopes)
     targets = (sums.dgamma, sums.dbeta, sums.dslope)
     if not is_wide(x):
@@ -211,12 +212,12 @@ def backward(
             apply_gradients(device, x, dy, dx, given, hat, mean_g, mean_gx)
         return
     packed = is_packed(inner, x, dy, dx)
-    plan, past = _plan(device, x, packed, norm_plan.BACKWARD), _past(device, x)
+    plan, beyond = _plan(device, x, packed, norm_plan.BACKWARD), past(device, x)
     if plan.whole:
         kernel = device.kernel("norm_backward", "gradients_whole", x.dtype, packed)
         kernel(
             *(channels, plan.whole, x, dy, dx, *parameters, active, slope, hat, *targets),
-            *(outer, channels, inner, past),
+            *(outer, channels, inner, beyond),
         )
         return
     _take_gradients(device, x, dy, dx, given, hat, sums)
@@ -237,15 +238,15 @@ def _take_gradients(
     slopes, step, active, slope = given.activation()
     parameters = (given.mean, given.inv_std, given.gamma, given.beta, slopes)
     packed = is_packed(inner, dy, x, dx)
-    plan, past = _plan(device, dy, packed, norm_plan.BACKWARD), _past(device, dy)
+    plan, beyond = _plan(device, dy, packed, norm_plan.BACKWARD), past(device, dy)
     parts = device.scratch("norm parts", 24 * channels * plan.pieces)
     factors = None if dx is None else device.scratch("norm factors", 16 * channels)
     blocks, group = (plan.blocks_for_sums, 0) if dx is None else (plan.blocks, plan.group)
     kernel = device.kernel("norm_backward", "gradients_tasks", dy.dtype, packed)
     kernel(
         *(blocks, norm_plan.PIECE_THREADS, x, dy, dx, *parameters, step, active, slope, hat, *sums),
-        *(outer, channels, inner, past, plan.pieces, plan.runs_in_piece, group, factors, parts),
-        _counters(device, channels),
+        *(outer, channels, inner, beyond, plan.pieces, plan.runs_in_piece, group, factors, parts),
+        counters(device, channels),
     )
 
 
@@ -300,7 +301,7 @@ def apply_gradients(
         kernel = device.kernel("norm_columns", "gradients_columns", x.dtype, packed)
         kernel(
             *(blocks, _COLUMN_THREADS, x, dy, dx, *parameters, active, slope, hat, x.size),
-            *(channels, inner, columns.width, _past(device, x)),
+            *(channels, inner, columns.width, past(device, x)),
         )
         return
     packed = is_packed(inner, x, dy, dx)
@@ -308,5 +309,5 @@ def apply_gradients(
     kernel = device.kernel("norm_backward", "gradients_apply", x.dtype, packed)
     kernel(
         *(_blocks(channels * plan.pieces), norm_plan.PIECE_THREADS, x, dy, dx, *parameters, active, slope),
-        *(hat, outer, channels, inner, _past(device, x), plan.pieces, plan.runs_in_piece),
+        *(hat, outer, channels, inner, past(device, x), plan.pieces, plan.runs_in_piece),
     )

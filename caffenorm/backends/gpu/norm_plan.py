@@ -40,12 +40,15 @@ APPLY_BACKWARD = Kind(0, 0, 2, 8, 2)
 
 
 class RowsPlan(NamedTuple):
-    """Attributes:
-    whole: threads of a block for each channel, or 0: channels are taken in pieces.
-    pieces: of a channel.
-    runs_in_piece: of 16 bytes, or one value.
-    group: channels whose sums and results follow each other.
-    blocks: for sums and results, and for sums alone.
+    """For threads along a channel's values.
+
+    Attributes:
+        whole: threads of a block for each channel, or 0: channels are taken in pieces.
+        pieces: of a channel.
+        runs_in_piece: of 16 bytes, or one value.
+        group: channels whose sums and results follow each other.
+        blocks: for sums and results.
+        blocks_for_sums: for sums alone.
     """
 
     whole: int
@@ -93,12 +96,17 @@ def plan_rows(
 
 
 class ColumnsPlan(NamedTuple):
-    """Attributes:
-    width: columns: `repeat` rows taken as one.
-    whole: blocks along x and threads that share a column, of blocks that hold channels; 0 blocks: too
-        many rows.
-    sums: blocks along columns and pieces.
-    apply_packed, apply: blocks of results, with 16 bytes a thread (None where that cannot be) and one value.
+    """For threads side by side across channels.
+
+    Attributes:
+        width: columns: `repeat` rows taken as one.
+        repeat: such rows.
+        whole: blocks along x and threads that share a column, of blocks that hold channels; 0 blocks: too
+            many rows.
+        rows_in_piece: of sums.
+        sums: blocks along columns and pieces.
+        apply_packed: blocks of results with 16 bytes a thread; None where that cannot be.
+        apply: the same with one value a thread.
     """
 
     width: int

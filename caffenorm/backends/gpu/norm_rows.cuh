@@ -16,28 +16,36 @@ struct Rows {
     }
 };
 
-// The runs of one thread: number start + thread, and each `threads`-th from there to `end`.
+constexpr int MOST_AHEAD = 1 << 30;  // far more runs than a walk steps over
+
+__device__ __forceinline__ int held(index_t n) { return static_cast<int>(n < MOST_AHEAD ? n : MOST_AHEAD); }
+
+// The runs of one thread: number start + thread, and each `threads`-th from there to `end`. What is left, and
+// left of the row, is counted in 32 bits, cut off at MOST_AHEAD: a walk takes some 16 steps of up to 512 runs.
 template <int V>
 struct Walk {
-    index_t k, end, column, at;
-    index_t threads, in_row, columns, step, wrap;
+    index_t at, step, wrap;
+    int left, left_in_row, in_row, threads, columns;
 
-    __device__ __forceinline__ Walk(const Rows& rows, index_t c, index_t start, index_t end_, index_t threads_)
-        : k(start + threadIdx.x), end(end_), threads(threads_), in_row(rows.in_row) {
-        const index_t row = quotient(k, in_row), down = quotient(threads, in_row);
-        column = k - row * in_row;
-        at = row * rows.stride + (c * in_row + column) * V;
-        columns = threads - down * in_row;
+    __device__ __forceinline__ Walk(const Rows& rows, index_t c, index_t start, index_t end, index_t threads_) {
+        const index_t k = start + threadIdx.x, row = quotient(k, rows.in_row), column = k - row * rows.in_row;
+        const index_t down = quotient(threads_, rows.in_row);
+        at = row * rows.stride + (c * rows.in_row + column) * V;
+        threads = static_cast<int>(threads_);
+        columns = static_cast<int>(threads_ - down * rows.in_row);
         step = down * rows.stride + columns * V;
-        wrap = rows.stride - in_row * V;
+        wrap = rows.stride - rows.in_row * V;
+        in_row = held(rows.in_row);
+        left = held(end - k);
+        left_in_row = held(rows.in_row - column);
     }
-    __device__ __forceinline__ bool inside() const { return k < end; }
+    __device__ __forceinline__ bool inside() const { return left > 0; }
     __device__ __forceinline__ void next() {
-        k += threads;
-        column += columns;
+        left -= threads;
+        left_in_row -= columns;
         at += step;
-        if (column >= in_row) {
-            column -= in_row;
+        if (left_in_row <= 0) {
+            left_in_row += in_row;
             at += wrap;
         }
     }

@@ -39,9 +39,9 @@ class GpuStatistics:
     ) -> None:
         _check(mean, var, {"stored_mean": stored_mean, "stored_var": stored_var}, factor)
         kernel = self.device.kernel("statistics", "store_statistics", mean.dtype)
+        blocks, weights = self.device.blocks(mean.size, _THREADS, 1), (float(mean_weight), float(var_weight))
         kernel(
-            *(self.device.blocks(mean.size, _THREADS, 1), _THREADS, mean, var, stored_mean, stored_var, factor),
-            *(float(keep), float(mean_weight), float(var_weight), mean.size),
+            *(blocks, _THREADS, mean, var, stored_mean, stored_var, factor, float(keep), *weights, mean.size)
         )
 
     def read_statistics(
