@@ -14,7 +14,7 @@ from wrong_rules import NET, eps_dropped, factor_ignored, made, set_rule, wrong_
 
 import caffenorm
 from caffenorm import Net
-from caffenorm.convert import describe, verify
+from caffenorm.convert import ConvertOptions, describe, verify
 from caffenorm.convert.proof.page import page
 from caffenorm.convert.proof.plot import plot
 from caffenorm.convert.proof.report import report_data, write_report
@@ -122,6 +122,30 @@ def test_how_tensors_became_others_is_said_and_true(tmp_path: Path) -> None:
     params = {row["name"]: row for row in data["caffe_parameters"]}
     assert params["bn[2]"]["becomes"] == ["bn.running_mean", "bn.running_var"]
     assert params["fc[1]"]["fate"] == "bit-equal"
+
+
+def test_folded_weights_say_what_they_are_made_of() -> None:
+    net, options = made(), ConvertOptions(fold_batch_norm=True)
+
+    data = report_data(net, describe(net, options), verify(net, options=options))
+
+    assert data["verdict"]["ok"]
+    state = {row["name"]: row for row in data["torch_state"]}
+    assert state.keys() == {"conv.weight", "conv.bias", "fc.weight", "fc.bias"}
+    assert state["conv.weight"]["origin"] == ["conv[0]", "bn[1]", "bn[2]", "scale[0]"]
+    assert "folded" in state["conv.weight"]["how"]
+    assert state["conv.bias"]["origin"] == ["conv[1]", "bn[0]", "bn[1]", "bn[2]", "scale[0]", "scale[1]"]
+    assert not any(row["fate"].startswith("unused") for row in data["caffe_parameters"])
+
+
+def test_rounded_weights_are_not_called_equal() -> None:
+    net, options = made(), ConvertOptions(half=True)
+
+    data = report_data(net, describe(net, options), None)
+
+    assert not any(row["exact"] for row in data["torch_state"])
+    state = {row["name"]: row["how"] for row in data["torch_state"]}
+    assert state["fc.weight"] == "equal, then rounded to float16"
 
 
 def test_a_weight_without_a_home_is_unused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

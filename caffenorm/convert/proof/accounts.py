@@ -5,7 +5,6 @@ Nothing is taken on trust from the rules: that two tensors are equal is found by
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -163,7 +162,11 @@ def _state(net: Net, program: Program) -> Iterator[StateAccount]:
             )
             taken.update(found[0] if found[2] else ())
             if program.options.half and value.dtype.kind == "f":
-                found = (found[0], f"{found[1]}, rounded to float16", False)
+                found = (
+                    found[0],
+                    f"{found[1].replace('bit-equal', 'equal')}, then rounded to float16",
+                    False,
+                )
             if full in program.shared:
                 found = (found[0], f"{found[1]}; shared with {program.shared[full]}", found[2])
             yield StateAccount(full, value.shape, *found)
@@ -228,5 +231,26 @@ def _made(value: Array, part: Submodule, stored: list[_Stored]) -> _Found:
             return (blob.name,), "the same values in another order", True
         if 0 < value.size < blob.value.size and np.isin(flat, blob.value).all():
             return (blob.name,), "a part of it", True
-    large = [blob.name for blob in stored if math.prod(blob.value.shape)]
-    return tuple(large), f"computed from {', '.join(large)}" if large else "not from Caffe", False
+    weights = next((blob for blob in stored if blob.value.size == value.size and value.ndim > 1), None)
+    if weights is not None and _is_scaled(value, weights.value):
+        norms = [blob.name for blob in stored if blob.kind in _NORMS and blob.index in (1, 2)]
+        factors = [blob.name for blob in stored if blob.kind == "Scale" and blob.index == 0]
+        return (weights.name, *norms, *factors), "each channel multiplied: a batch norm is folded in", False
+    names = tuple(blob.name for blob in stored if blob is not _weights_of(stored) or len(stored) == 1)
+    return names, "computed from these" if names else "not from Caffe", False
+
+
+def _weights_of(stored: list[_Stored]) -> _Stored | None:
+    """The weights of a layer that multiplies, from which no vector is computed."""
+    return next((blob for blob in stored if blob.index == 0 and blob.value.ndim > 1), None)
+
+
+def _is_scaled(value: Array, weights: Array) -> bool:
+    """Whether every channel is the weights' times one number."""
+    for axis in (0, 1):
+        a = np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1).astype(np.float64)
+        b = np.moveaxis(weights.reshape(value.shape), axis, 0).reshape(a.shape).astype(np.float64)
+        ratio = (a * b).sum(1) / np.maximum((b * b).sum(1), np.finfo(np.float64).tiny)
+        if np.allclose(a, b * ratio[:, None], rtol=0, atol=1e-5 * float(np.abs(a).max(initial=0.0))):
+            return True
+    return False
