@@ -175,6 +175,19 @@ def test_figures_are_those_of_the_verification(tmp_path: Path) -> None:
     assert data["gradients"]["max_rel"] == found.gradients.worst
 
 
+def test_outputs_are_judged_before_the_softmax() -> None:
+    net = made()
+    found = verify(net, gradients=False)
+
+    data = report_data(net, describe(net), found)
+
+    assert found.practice is not None
+    scores = next(check for check in found.practice.blobs if check.name == "fc")
+    (row,) = data["outputs"]
+    assert row == {"name": "prob", "judged": "fc", "max_rel": scores.max_rel, "arg_max": 1, "ok": True}
+    assert "before the softmax; arg-max the same in 100 %" in page(data)
+
+
 def test_files_are_named_with_their_hashes(tmp_path: Path) -> None:
     source = tmp_path / "net.prototxt"
     source.write_text(NET)

@@ -48,6 +48,7 @@ FLOAT16 = Tolerance(
     "statistics that are rounded so, and all of it adds up",
 )
 
+_LOGARITHM = "compared by its logarithm: its bottom is gone, and a softmax hides errors"
 _OVERFLOWS = "not compared: Caffe's own values are beyond float32 here"
 _WHOLE_NUMBERS = frozenset({"ArgMax", "Accuracy", "Threshold", "Filter"})
 
@@ -169,14 +170,11 @@ class BlobRun:
     def _describe(self, step: LayerStep, name: str, expected: NDArray[Any]) -> BlobCheck:
         kind = step.layer.type
         places = kind == "Pooling" and len(step.top) > 1 and self._names[id(step.top[1])] == name
-        judged = ""
+        judged = scores = ""
         if kind == "Softmax":
             before = self._names[id(step.bottom[0])]
-            judged = (
-                "compared by its logarithm: its bottom is gone, and a softmax hides errors"
-                if before == name
-                else f'a softmax hides errors; see its bottom "{before}"'
-            )
+            scores = before if before != name and before in self.converted.statements.blobs else ""
+            judged = f'a softmax hides errors; see its bottom "{scores}"' if scores else _LOGARITHM
         return BlobCheck(
             name,
             step.layer.name,
@@ -184,6 +182,7 @@ class BlobRun:
             expected.shape,
             judged=judged,
             before=self._before(step, name),
+            scores=scores,
             whole_numbers=kind in _WHOLE_NUMBERS or places,
         )
 
@@ -209,7 +208,7 @@ class BlobRun:
             wanted = expected.astype(kind)
         value = value.reshape(expected.shape)
         mine = own.reshape(expected.shape) if own is not None and own.size == expected.size else None
-        if check.judged.startswith("compared by its logarithm"):
+        if check.judged == _LOGARITHM:
             wanted, value = _logarithms(wanted), _logarithms(value)
             mine = None if mine is None else _logarithms(mine)
         off = relative(wanted, mine) if mine is not None else np.inf

@@ -134,9 +134,8 @@ def _figures(data: Data) -> Iterator[str]:
                 practice["ok"],
             )
         )
-        share = practice["least_arg_max"]
-        if share is not None:
-            tiles.append(_tile("Arg-max", _percent(share), "same largest channel, at least", practice["ok"]))
+    if data["outputs"]:
+        tiles.append(_outputs(data["outputs"]))
     for part, title, more in (
         ("gradients", "Gradients", "of inputs and parameters"),
         ("step", "One step of SGD", "parameters, statistics, outputs"),
@@ -147,6 +146,17 @@ def _figures(data: Data) -> Iterator[str]:
         elif found:
             tiles.append(_tile(title, _NONE, "not compared; see below", True))
     yield f'<dl class="figures">{"".join(tiles)}</dl>'
+
+
+def _outputs(rows: Sequence[Data]) -> str:
+    """The tile for what users see."""
+    errors = [row["max_rel"] for row in rows]
+    shares = [row["arg_max"] for row in rows if row["arg_max"] is not None]
+    before = "before the softmax; " if any(row["judged"] != row["name"] for row in rows) else ""
+    same = f"arg-max the same in {_percent(min(shares))}" if shares else f"{len(rows)} of them"
+    title = "Output" if len(rows) == 1 else "Outputs"
+    worst = None if None in errors else max(errors)
+    return _tile(title, worst, before + same, all(row["ok"] for row in rows))
 
 
 def _tile(title: str, value: float | str | None, more: str, ok: bool) -> str:

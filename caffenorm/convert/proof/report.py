@@ -99,6 +99,7 @@ def report_data(
             "practice": _comparison(verification.practice if verification else None),
             "gradients": _gradients(verification.gradients if verification else None),
             "step": _gradients(verification.step if verification else None),
+            "outputs": _outputs(verification, program),
             "blobs": blobs,
             "caffe_parameters": [asdict(entry) for entry in accounts.params],
             "torch_state": [asdict(entry) for entry in accounts.state],
@@ -143,6 +144,27 @@ def _verdict(verification: Verification | None) -> Data:
         "problems": list(verification.problems),
         "seconds": round(verification.seconds, 1),
     }
+
+
+def _outputs(verification: Verification | None, program: Program) -> list[Data]:
+    """What users see, judged before a softmax."""
+    if verification is None:
+        return []
+    checks = _by_name(verification.practice or verification.rules)
+    rows = []
+    for name in program.outputs:
+        if name in checks:
+            judged = checks.get(checks[name].scores, checks[name])
+            rows.append(
+                {
+                    "name": name,
+                    "judged": judged.name,
+                    "max_rel": judged.max_rel,
+                    "arg_max": judged.figures.arg_max,
+                    "ok": judged.ok and checks[name].ok,
+                }
+            )
+    return rows
 
 
 def _by_name(comparison: Comparison | None) -> dict[str, BlobCheck]:

@@ -39,6 +39,7 @@ class BlobCheck:
     Attributes:
         name: of the blob. layer: name of the Caffe layer that wrote it last. layer_type: its type.
         before: layers that wrote it before that one, which works in place, as (name, type).
+        scores: what a softmax made it of, where that is a blob of its own; else empty.
         shape: Caffe's, of the first input.
         figures: from the inputs of the net to here: what is inherited and what is new.
         own: relative error of the statement that makes it, on the reference's own inputs.
@@ -69,6 +70,7 @@ class BlobCheck:
     ok: bool = True
     same_as: str = ""
     before: tuple[tuple[str, str], ...] = ()
+    scores: str = ""
 
     @property
     def max_abs(self) -> float:
