@@ -9,11 +9,12 @@ from gpu_norm_arrays import DTYPES, ROUNDING, SUMS, Both, close, dtype_of, param
 from caffenorm.errors import ShapeError
 
 EPS = 1e-5
-# (outer, channels, inner), groups: layer norm, instance norm, groups; rows in a block and in pieces; channels of
-# few values and of many, runs of 16 bytes over one channel, two or more.
+# (outer, channels, inner), groups: layer norm, instance norm, groups; rows in a block and in pieces; channels
+# of few values and of many, runs of 16 bytes over one channel, two or more.
 CASES = [
     ((5, 12, 1), 1), ((70, 33, 1), 1), ((3, 4, 3), 2), ((4, 6, 7), 6), ((2, 8, 16), 2), ((3, 6, 49), 3),
-    ((2, 4, 1156), 4), ((1, 1, 1), 1), ((2, 4, 8192), 2), ((1, 18_433, 1), 1), ((1, 2500, 7), 1), ((2, 3, 6000), 1),
+    ((2, 4, 1156), 4), ((1, 1, 1), 1), ((2, 4, 8192), 2), ((1, 18_433, 1), 1), ((1, 2500, 7), 1),
+    ((2, 3, 6000), 1),
 ]  # fmt: skip
 SHIFTS = pytest.mark.parametrize("shift", [0, 1])
 
