@@ -6,9 +6,10 @@ import inspect
 import keyword
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from caffenorm.convert.apply_options import memory_format
+from caffenorm.convert.layout import Section, sections
 from caffenorm.convert.program import Program
 
 _WIDTH = 100
@@ -59,11 +60,12 @@ def class_source(program: Program, *, keep_blobs: bool = False) -> str:
     """
     lines = [f"class {class_name(program)}(nn.Module):"]
     lines += ["    def __init__(self):", "        super().__init__()"]
-    lines += _indented(f"self.{part.name} = {part.constructor}" for part in program.submodules)
+    parts = sections(program)
+    lines += _constructors(program, parts)
     lines += _indented(f"self.{shared} = self.{owner}" for shared, owner in program.shared.items())
     head = ", ".join(["self", *program.arguments])
     results = [program.variables[name] for name in program.outputs]
-    lines += ["", f"    def forward({head}):", *_indented(program.lines)]
+    lines += ["", f"    def forward({head}):", *_body(parts)]
     lines += _indented([f"return {', '.join(results) or None}"])
     if keep_blobs:
         pairs = ", ".join(
@@ -73,6 +75,32 @@ def class_source(program: Program, *, keep_blobs: bool = False) -> str:
         )
         lines += ["", f"    def blobs({head}):", *_indented(program.lines), f"        return {{{pairs}}}"]
     return "\n".join(lines) + "\n"
+
+
+def _constructors(program: Program, parts: Sequence[Section]) -> list[str]:
+    """A line for each submodule, under the title of the block that has it."""
+    home = {name: part for part in reversed(parts) for name in part.parts}
+    lines: list[str] = []
+    last: Section | None = None
+    for part in program.submodules:
+        section = home.get(part.name, last)
+        if section is not last:
+            lines += [""] * (last is not None) + _titled(section)
+        last = section
+        lines += _indented([f"self.{part.name} = {part.constructor}"])
+    return lines
+
+
+def _body(parts: Sequence[Section]) -> list[str]:
+    """The statements of forward, under titles."""
+    lines: list[str] = []
+    for part in parts:
+        lines += [""] * bool(lines) + _titled(part) + _indented(part.lines)
+    return lines + [""] * (len(parts) > 1)
+
+
+def _titled(section: Section | None) -> list[str]:
+    return [f"        # {section.title}"] if section is not None and section.title else []
 
 
 def _indented(statements: Iterable[str]) -> list[str]:

@@ -29,7 +29,7 @@ _OF_MODULE = """
     verification xpu zero_grad
 """
 RESERVED, OF_MODULE = frozenset(_LOCAL.split()), frozenset(_OF_MODULE.split())
-_LONGEST_JOINED = 92
+LONGEST_JOINED = 92
 
 
 class Names:
@@ -72,7 +72,7 @@ def joined(before: str, after: str) -> str | None:
         return None
     place = re.fullmatch(rf"([\w.]+)\({re.escape(name)}((?:, [^()]*)?)\)", outer)
     line = f"{name} = {place[1]}({inner}{place[2]})" if place else ""
-    return line if line and len(line) <= _LONGEST_JOINED else None
+    return line if line and len(line) <= LONGEST_JOINED else None
 
 
 def number(value: float) -> str:
