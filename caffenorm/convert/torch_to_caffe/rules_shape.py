@@ -252,8 +252,8 @@ def reduce(op: Op) -> Value:
         method = _POOL.AVE if op.kind == "mean" else _POOL.MAX
         param = {"pool": method, "global_pooling": True}
         pooled = (*x.shape[:2], *(1,) * (axes - 2))
-        suffix = "" if op.shape == pooled else "pool"
-        return reshape(op, op.layer("Pooling", [x], pooled, suffix=suffix, pooling_param=param), op.shape)
+        y = op.layer("Pooling", [x], pooled, pooling_param=param)
+        return reshape(op, y, op.shape, "flatten")
     if op.kind == "amax":
         raise ConversionError("a maximum is taken over all spatial axes by Pooling, not over others")
     kept = [i for i in range(axes) if i not in dims]
@@ -264,8 +264,7 @@ def reduce(op: Op) -> Value:
     operation = _REDUCTION.MEAN if op.kind == "mean" else _REDUCTION.SUM
     reduced = x.shape[: len(kept)]
     fields = {"operation": operation} | ({"axis": len(kept)} if kept else {})
-    suffix = "" if reduced == op.shape else "reduce"
-    return reshape(op, op.layer("Reduction", [x], reduced, suffix=suffix, reduction_param=fields), op.shape)
+    return reshape(op, op.layer("Reduction", [x], reduced, reduction_param=fields), op.shape, "keep")
 
 
 # --- tables ---
