@@ -9,7 +9,7 @@ import pytest
 
 import caffenorm
 from caffenorm import Net
-from caffenorm.convert import describe, to_torch
+from caffenorm.convert import describe, to_torch, verify
 from caffenorm.convert.proof.results import Verification
 from caffenorm.convert.source import module_source
 from caffenorm.errors import ConversionError
@@ -40,7 +40,8 @@ def net_of(text: str, phase: int = caffenorm.TEST) -> Net:
 
 
 def proven(text: str, phase: int = caffenorm.TEST) -> Verification:
-    found: Verification = to_torch(net_of(text, phase)).verification
+    """That blobs and gradients agree."""
+    found = verify(net_of(text, phase))
     assert found.ok, str(found)
     return found
 
