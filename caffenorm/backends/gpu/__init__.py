@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -10,18 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffenorm.backends.gpu.cuda import FOLDER, Device
+from caffenorm.backends.gpu.activation import GpuActivation
+from caffenorm.backends.gpu.channel import GpuChannel
+from caffenorm.backends.gpu.conv import GpuConv
+from caffenorm.backends.gpu.cuda import Device
+from caffenorm.backends.gpu.loss import GpuLoss
+from caffenorm.backends.gpu.norm import GpuNorm
+from caffenorm.backends.gpu.statistics import GpuStatistics
+from caffenorm.backends.gpu.tensor import GpuTensor
+from caffenorm.backends.gpu.window import GpuWindow
 
 _DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged
-_FAMILIES = ("norm", "channel", "statistics", "activation", "window", "conv", "tensor", "loss")
-_MIXINS: tuple[type, ...] = tuple(
-    getattr(importlib.import_module(f"caffenorm.backends.gpu.{name}"), f"Gpu{name.capitalize()}")
-    for name in _FAMILIES
-    if (FOLDER / f"{name}.py").exists()
-)
 
 
-class GpuOps(*_MIXINS):  # type: ignore[misc]  # bases are a list
+class GpuOps(GpuNorm, GpuChannel, GpuStatistics, GpuActivation, GpuWindow, GpuConv, GpuTensor, GpuLoss):
     """All ops on one GPU.
 
     Args:
