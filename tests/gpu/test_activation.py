@@ -54,11 +54,10 @@ def test_gradients_are_the_cpus(gpu_ops: Any, function: str, dtype: Any) -> None
     for params in PARAMS.get(function, [()]):
         for size in SIZES:
             s, dy = values(size, dtype), values(size, dtype, 1)[::-1].copy()
-            assert_same(
-                gpu_ops, "activate_backward", function, s, dy, np.empty_like(s), *params, rtol=_error(dtype)
-            )
-            assert_same(gpu_ops, "activate_backward", function, s, dy, dy, *params, alias={3: 2}, aligned=False,
-                        rtol=_error(dtype))  # fmt: skip
+            options: dict[str, Any] = {"rtol": _error(dtype)}
+            assert_same(gpu_ops, "activate_backward", function, s, dy, np.empty_like(s), *params, **options)
+            options |= {"alias": {3: 2}, "aligned": False}
+            assert_same(gpu_ops, "activate_backward", function, s, dy, dy, *params, **options)
 
 
 def _error(dtype: Any) -> float:

@@ -131,8 +131,8 @@ def test_contrastive_loss(gpu_ops: Any, dtype: Any, legacy: bool, shape: Any) ->
     squared = ((a - b) ** 2).sum(1)
 
     assert_same(gpu_ops, "contrastive_loss", a, b, similar, np.empty_like(squared), 1.0, legacy)
-    assert_same(gpu_ops, "contrastive_loss_backward", a, b, similar, squared, np.empty_like(a), 0.3, 1.0, legacy,
-                1e-4, rtol=1e-5)  # fmt: skip
+    dx, numbers = np.empty_like(a), (0.3, 1.0, legacy, 1e-4)
+    assert_same(gpu_ops, "contrastive_loss_backward", a, b, similar, squared, dx, *numbers, rtol=1e-5)
 
 
 def test_nothing_to_add_up_is_0(gpu_ops: Any) -> None:
