@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 import caffenorm
 from caffenorm import Net
-from caffenorm.convert import describe, to_torch, verify
+from caffenorm.convert import ConvertOptions, describe, to_torch, verify, write_torch
 from caffenorm.convert.proof.report import write_report
 from caffenorm.convert.source import module_source
 
@@ -54,6 +56,32 @@ def test_every_blob_agrees_in_float64_and_in_float32(net: Net, rng: np.random.Ge
         ours = net.blobs[name].data
         off = np.abs(value - ours).max() / np.abs(ours).max()
         assert off < 1e-5, (name, off)
+
+
+_ALONE = """
+import sys
+for name in ("caffenorm", "google.protobuf", "safetensors", "click"):
+    sys.modules[name] = None
+import numpy, torch, model
+net = model.load()
+with torch.no_grad():
+    numpy.save("../y.npy", net(torch.from_numpy(numpy.load("../x.npy"))).numpy())
+"""
+
+
+@pytest.mark.parametrize("fold", [False, True], ids=["plain", "folded"])
+def test_model_py_runs_where_there_is_torch_alone(
+    net: Net, fold: bool, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    write_torch(net, tmp_path / "out", ConvertOptions(fold_batch_norm=fold))
+    image = rng.uniform(-120, 140, (1, 3, 224, 224)).astype(np.float32)
+    np.save(tmp_path / "x.npy", image)
+
+    subprocess.run([sys.executable, "-c", _ALONE], cwd=tmp_path / "out", check=True, timeout=120)
+
+    expected = net.forward(data=image)["prob"]
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-5)
+    assert ("BatchNorm2d" in (tmp_path / "out" / "model.py").read_text()) != fold
 
 
 def test_the_report_states_what_was_proven(net: Net, tmp_path: Path) -> None:
