@@ -415,7 +415,7 @@ class Unknown(nn.Module):
 
     def forward(self, x: Any) -> Any:
         y = self.block(x)
-        y = torch.where(y > 0, y, x)
+        y = torch.where(y < 0, y, x)
         return torch.sin(y)
 
 

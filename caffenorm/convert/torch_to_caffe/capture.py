@@ -8,6 +8,7 @@ graph stays as it was written, else by PyTorch's own functionalisation, which le
 from __future__ import annotations
 
 import copy
+import logging
 import operator
 import re
 import warnings
@@ -69,7 +70,7 @@ def capture(module: torch.nn.Module | ExportedProgram, inputs: Sequence[torch.Te
     """
     if isinstance(module, ExportedProgram):
         return _read(module, "exported")
-    with evaluating(module), warnings.catch_warnings():
+    with evaluating(module), _without_logs(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the module's own, which it gives whenever it runs
         try:
             program = torch.export.export(module, tuple(inputs), strict=False)
@@ -86,6 +87,17 @@ def _short(error: Exception) -> str:
 
 
 @contextmanager
+def _without_logs() -> Iterator[None]:
+    """PyTorch logs a traceback before it raises; the error says it all."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
     """Eval mode for a while; every submodule gets its own mode back."""
     modes = [(part, part.training) for part in module.modules()]
@@ -98,20 +110,27 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
 
 
 def _read(program: ExportedProgram, name: str) -> Trace:
-    graph = without_mutation(program.graph)
+    graph = None if _has_regions(program.graph) else without_mutation(program.graph)
     notes = []
     if graph is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own, of how it copies its trees
             program = program.run_decompositions({})
         graph = without_mutation(program.graph)
-        notes.append("works in place on memory that has several names; Dropout layers are left out")
-    if graph is None:
-        raise ConversionError("changes its inputs or its own state in a way that torch.export keeps")
+        notes.append(
+            "PyTorch has rewritten the graph into one without regions or changes; Dropout is left out"
+        )
+    if graph is None or _has_regions(program.graph):
+        raise ConversionError("has branches, loops, or changes of its state that torch.export keeps")
     trace = Trace(graph, name, notes=notes)
     _name_inputs(trace, program)
     _name_outputs(trace, program)
     return trace
+
+
+def _has_regions(graph: fx.Graph) -> bool:
+    """Whether there are graphs within: what stands under no_grad or autocast, or a branch."""
+    return any(node.op in ("get_attr", "call_module") for node in graph.nodes)
 
 
 def _name_inputs(trace: Trace, program: ExportedProgram) -> None:
@@ -245,7 +264,7 @@ def evaluate(
                 if node not in given and node not in constants:
                     continue
                 values[node] = in_float64(given[node] if node in given else constants[node])
-            elif node.op == "call_function":
+            elif node.op == "call_function" and not node.name.startswith("_assert"):
                 values[node] = call(node, values)
             else:
                 continue
@@ -258,14 +277,19 @@ def evaluate(
 
 def call(node: fx.Node, values: dict[fx.Node, Any], *, double: bool = True) -> Any:  # Any: as in evaluate
     """What one node computes, on the CPU."""
-    args = fx.node.map_arg(node.args, lambda n: values[n])
+    args: Any = fx.node.map_arg(node.args, lambda n: values[n])  # Any: arguments
     kwargs: dict[str, Any] = dict(fx.node.map_arg(node.kwargs, lambda n: values[n]))  # Any: arguments
     if kwargs.get("device") is not None:
         kwargs["device"] = torch.device("cpu")
-    if double and isinstance(kwargs.get("dtype"), torch.dtype) and kwargs["dtype"].is_floating_point:
-        kwargs["dtype"] = torch.float64
+    if double:
+        args = [_doubled(value) for value in args]
+        kwargs = {name: _doubled(value) for name, value in kwargs.items()}
     target: Any = node.target  # Any: an operator
     return target(*args, **kwargs)
+
+
+def _doubled(value: Any) -> Any:  # Any: an argument
+    return torch.float64 if isinstance(value, torch.dtype) and value.is_floating_point else value
 
 
 def in_float64(tensor: torch.Tensor) -> torch.Tensor:

@@ -131,6 +131,25 @@ def maximum(op: Op) -> Value:
     return power(op, op.layer("Eltwise", negative, suffix="max", **fields), scale=-1)
 
 
-refuse("no layer compares and chooses", "where", "masked_fill", "gt", "lt", "ge", "le", "eq", "ne")
+@rule("gt")
+def greater(op: Op) -> Value:
+    """Threshold, which gives 1 where it is greater than a number."""
+    number = number_in(op, op["other"])
+    if number is None:
+        raise ConversionError("Threshold compares with a number")
+    return op.layer("Threshold", [op.x()], threshold_param={"threshold": number})
+
+
+@rule("threshold")
+def threshold(op: Op) -> Value:
+    """x where it is above the threshold, 0 elsewhere."""
+    if op["value"] != 0:
+        raise ConversionError("only 0 can stand in place of what is below")
+    x = op.x()
+    gate = op.layer("Threshold", [x], suffix="gate", threshold_param={"threshold": op["threshold"]})
+    return product(op, [x, gate])
+
+
+refuse("no layer compares and chooses", "where", "masked_fill", "lt", "ge", "le", "eq", "ne")
 refuse("no layer rounds", "round", "floor", "ceil", "trunc", "floor_divide", "remainder", "fmod")
 refuse("no layer has it", "sin", "cos", "sign", "cumsum", "sort", "topk")

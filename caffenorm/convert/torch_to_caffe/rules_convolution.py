@@ -6,8 +6,8 @@ import torch
 
 from caffenorm.convert.torch_to_caffe.builder import Value
 from caffenorm.convert.torch_to_caffe.op import Fields, Op, refuse, rule
-from caffenorm.convert.torch_to_caffe.steps import pad_axes
-from caffenorm.convert.torch_to_caffe.windows import batched, convolution_fields, per_axis
+from caffenorm.convert.torch_to_caffe.steps import pad_axes, reshape
+from caffenorm.convert.torch_to_caffe.windows import batched, convolution_fields, listed, per_axis
 from caffenorm.errors import ConversionError
 
 # --- convolutions ---
@@ -78,6 +78,25 @@ def _transposed(op: Op, x: Value, weight: torch.Tensor, bias: torch.Tensor | Non
     after = [n - m - b for n, m, b in zip(op.shape[2:], size, before, strict=True)]
     y = pad_axes(op, y, before, after)
     return op.layer("Bias", [y], suffix="bias", blobs=stored[1:]) if late else y
+
+
+@rule("im2col")
+def unfold(op: Op) -> Value:
+    """Im2col, with the positions as one axis."""
+    x = op.x()
+    batched(x, 2)
+    kernel, stride, pad, dilation = (
+        per_axis(op[name], 2) for name in ("kernel_size", "stride", "padding", "dilation")
+    )
+    size = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(x.shape[2:], kernel, stride, pad, dilation, strict=True)
+    ]
+    fields = listed("kernel_size", kernel) | listed("stride", stride, 1) | listed("pad", pad, 0)
+    if dilation != [1, 1]:
+        fields["dilation"] = dilation
+    y = op.layer("Im2col", [x], (*op.shape[:2], *size), convolution_param=fields)
+    return reshape(op, y, op.shape, "positions")
 
 
 # --- linear layers ---

@@ -9,7 +9,7 @@ from typing import Any
 from caffenorm import schema
 from caffenorm.convert.torch_to_caffe.builder import Shape, Value
 from caffenorm.convert.torch_to_caffe.op import Op, refuse, rule, written
-from caffenorm.convert.torch_to_caffe.steps import reshape, tile
+from caffenorm.convert.torch_to_caffe.steps import power, reshape, tile
 from caffenorm.errors import ConversionError
 
 _POOL, _REDUCTION = schema.PoolingParameter, schema.ReductionParameter
@@ -81,9 +81,9 @@ def permute(op: Op) -> Value:
     return op.layer("Permute", [x], permute_param={"order": order})
 
 
-@rule("caffenorm.shuffle_channel")
+@rule("caffenorm.shuffle_channel", "channel_shuffle")
 def shuffle_channel(op: Op) -> Value:
-    """What `patterns` finds a view, a transposition and a view to be."""
+    """Also what `patterns` finds a view, a transposition and a view to be."""
     return op.layer("ShuffleChannel", [op.x()], shuffle_channel_param={"group": op["groups"]})
 
 
@@ -240,7 +240,7 @@ def pad(op: Op) -> Value:
 # --- reductions ---
 
 
-@rule("mean", "sum", "amax")
+@rule("mean", "sum", "amax", "linalg_vector_norm")
 def reduce(op: Op) -> Value:
     """Global pooling over all spatial axes; else Reduction, which takes the last axes."""
     x = op.x()
@@ -248,7 +248,7 @@ def reduce(op: Op) -> Value:
     given = op.get("dim")
     given = list(range(axes)) if given is None or given == [] else given
     dims = sorted(dim % axes for dim in ([given] if isinstance(given, int) else given))
-    if op.kind != "sum" and 3 <= axes <= 5 and dims == list(range(2, axes)):
+    if op.kind in ("mean", "amax") and 3 <= axes <= 5 and dims == list(range(2, axes)):
         method = _POOL.AVE if op.kind == "mean" else _POOL.MAX
         param = {"pool": method, "global_pooling": True}
         pooled = (*x.shape[:2], *(1,) * (axes - 2))
@@ -261,10 +261,32 @@ def reduce(op: Op) -> Value:
         order = [*kept, *dims]
         moved = tuple(x.shape[i] for i in order)
         x = op.layer("Permute", [x], moved, suffix="permute", permute_param={"order": order})
-    operation = _REDUCTION.MEAN if op.kind == "mean" else _REDUCTION.SUM
+    operation = _operation(op)
     reduced = x.shape[: len(kept)]
     fields = {"operation": operation} | ({"axis": len(kept)} if kept else {})
-    return reshape(op, op.layer("Reduction", [x], reduced, reduction_param=fields), op.shape, "keep")
+    y = op.layer("Reduction", [x], reduced, reduction_param=fields)
+    if operation == _REDUCTION.SUMSQ:
+        y = power(op, y, power=0.5, suffix="root")
+    return reshape(op, y, op.shape, "keep")
+
+
+def _operation(op: Op) -> int:
+    if op.kind != "linalg_vector_norm":
+        return _REDUCTION.MEAN if op.kind == "mean" else _REDUCTION.SUM
+    if op["ord"] not in (1, 2):
+        raise ConversionError(f"a norm of order {op['ord']:g} is no Reduction; 1 and 2 are")
+    return _REDUCTION.ASUM if op["ord"] == 1 else _REDUCTION.SUMSQ
+
+
+@rule("argmax")
+def argmax(op: Op) -> Value:
+    """ArgMax along an axis; among equal values PyTorch and Caffe may choose another."""
+    x = op.x()
+    if op["dim"] is None:
+        raise ConversionError("give the axis; ArgMax of all values counts from each example")
+    axis = op["dim"] % len(x.shape)
+    shape = tuple(1 if i == axis else n for i, n in enumerate(x.shape))
+    return reshape(op, op.layer("ArgMax", [x], shape, argmax_param={"axis": axis}), op.shape, "squeeze")
 
 
 # --- tables ---
