@@ -7,6 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 from device_arrays import to_device
+from emulation import emulated_cupy
 from gpu_norm_arrays import (
     COLUMNS,
     DTYPES,
@@ -20,9 +21,11 @@ from gpu_norm_arrays import (
     dtype_of,
     parameter_dtype,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from caffenorm.backends.cpu import CpuOps
-from caffenorm.backends.gpu import norm_plan
+from caffenorm.backends.gpu import GpuOps, cuda, norm_plan
 from caffenorm.errors import ShapeError
 
 EPS = 1e-3
@@ -205,9 +208,9 @@ def test_dx_is_not_wanted(gpu_ops):
     for shape in (WHOLE[0], PIECES[0], COLUMNS[0], COLUMNS[4]):
         x, dy = inputs(shape, np.dtype("f4"))
         mean, inv_std = statistics(x, np.dtype("f4"))
-        for given in (False, True):
+        for stored in (False, True):
             found, expected = Both(gpu_ops)(
-                "batch_norm_backward", x, dy, None, mean, inv_std, dgamma=mean.copy(), use_global_stats=given
+                "batch_norm_backward", x, dy, None, mean, inv_std, dgamma=mean.copy(), use_global_stats=stored
             )
 
             close(found[5], expected[5], 1e-5, 100)
@@ -322,6 +325,120 @@ def test_plans_above_two_to_the_31_elements():
     assert plan.pieces <= norm_plan.MOST_PIECES
     assert plan.pieces * plan.runs_in_piece >= 3 << 32
     assert plan.group == 1
+
+
+# --- where threads stand ---
+
+PROBES = """
+// What a thread's walk meets in `steps` steps from `start` on, or -1 behind the end.
+template <int V>
+__global__ void places(index_t* out, index_t outer, index_t channels, index_t inner, index_t c, index_t start,
+                       index_t end, index_t steps) {
+    Walk<V> walk(Rows::of<V>(outer, channels, inner), c, start, end, blockDim.x);
+    for (index_t i = 0; i < steps; ++i) {
+        out[i * blockDim.x + threadIdx.x] = walk.inside() ? walk.at : -1;
+        walk.next();
+    }
+}
+
+template <int UNUSED>
+__global__ void drawn_tasks(index_t* out, index_t channels, index_t pieces, index_t group, index_t tickets) {
+    for (index_t i = thread_index(); i < tickets; i += grid_stride()) {
+        const Task task = task_number({channels, pieces, group}, i);
+        out[3 * i] = task.kind;
+        out[3 * i + 1] = task.channel;
+        out[3 * i + 2] = task.piece;
+    }
+}
+"""
+
+
+def probe(ops, name, shape, threads, *args):
+    code, out = cuda.source_of("norm") + PROBES, ops.xp.empty(shape, dtype=np.int64)
+    module = ops.xp.RawModule(code=code, options=cuda.compile_options(name), name_expressions=[name])
+    cuda.Kernel(ops.device, name, module.get_function(name))(1, threads, out, *args)
+    return out.get()
+
+
+@pytest.mark.parametrize(
+    ("shape", "start"),
+    [
+        ((3, 4, 5), 0),
+        ((9, 4, 40), 65),
+        ((3, 70_000, 30_000), 60_000 - 7),
+        ((1, 2, 3 << 32), (2 << 32) + 5),
+        ((3, 2, 1 << 32), (2 << 32) - 40),
+        ((40_000_000, 3, 61), 39_999_999 * 61 - 50),
+    ],
+)
+@pytest.mark.parametrize("width", [1, 4])
+def test_walks_stay_right_above_two_to_the_31_elements(gpu_ops, shape, start, width):
+    outer, channels, inner = shape[0], shape[1], shape[2] * width
+    total, steps, threads = outer * shape[2], 9, 32
+    end = min(total, start + steps * threads - 5)
+
+    found = probe(
+        gpu_ops, f"places<{width}>", (steps * threads,), threads, *shape[:2], inner, 1, start, end, steps
+    )
+
+    for i, place in enumerate(found):
+        row, column = divmod(start + i, shape[2])
+        inside = start + i < end
+        assert place == ((row * channels + 1) * inner + column * width if inside else -1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 7])
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("group", [0, 1, 2, 3, 7])
+def test_all_tasks_are_drawn_once_and_results_behind_their_sums(gpu_ops, channels, pieces, group):
+    group = min(group, channels)
+    tickets = 4 * (channels + 7) * pieces
+
+    tasks = probe(gpu_ops, "drawn_tasks<0>", (tickets, 3), 64, channels, pieces, group, tickets)
+
+    nothing, sums, results, end = range(4)
+    last = list(tasks[:, 0]).index(end)
+    assert (tasks[last:, 0] == end).all()
+    every = {(c, p) for c in range(channels) for p in range(pieces)}
+    for kind, expected in ((sums, every), (results, every if group else set())):
+        drawn = [tuple(task[1:].tolist()) for task in tasks[:last] if task[0] == kind]
+        assert len(drawn) == len(expected)
+        assert set(drawn) == expected
+    for i, (kind, channel, _) in enumerate(tasks[:last].tolist()):
+        assert kind in (nothing, sums, results)
+        if kind == results:
+            behind = tasks[i:last]
+            assert not ((behind[:, 0] == sums) & (behind[:, 1] == channel)).any()
+
+
+# --- any shape ---
+
+
+@settings(max_examples=25)
+@given(
+    shape=st.one_of(
+        st.tuples(st.integers(1, 40), st.integers(1, 9), st.integers(1, 80)),
+        st.tuples(st.integers(1, 400), st.integers(1, 40), st.integers(1, 4)),
+        st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(4000, 9000)),
+    ),
+    shift=st.integers(0, 4),
+    past=st.booleans(),
+)
+def test_any_shape(shape, shift, past):
+    ops = GpuOps(0, emulated_cupy)
+    if past:
+        ops.device.l2_bytes = 1
+    both, (x, dy) = Both(ops, shift), inputs(shape, np.dtype("f4"))
+    options = parameters(shape[1], x.dtype)
+
+    found, expected = both("batch_norm_train", x, x.copy(), *three(shape[1], x.dtype), EPS, **options)
+    close(found[1], expected[1], 1e-5, 4)
+    mean, inv_std = statistics(x, x.dtype)
+    x = far_from_the_kink(x, mean, inv_std, **options)
+    found, expected = both(
+        "batch_norm_backward", x, dy, x.copy(), mean, inv_std, **options, dgamma=mean.copy()
+    )
+    close(found[2], expected[2], 1e-4, np.abs(expected[2]).max() + 1)
 
 
 # --- what does not fit ---

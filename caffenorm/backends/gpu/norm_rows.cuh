@@ -102,7 +102,9 @@ __device__ __forceinline__ Task task_number(const Tasks& tasks, index_t ticket) 
         number = task.kind == SUM ? pair + 1 : pair;
         if (ticket >= size) ticket -= size;
     }
-    task.piece = quotient(ticket, group);  // runs of neighbours at the same time: they share pages of memory
+    // Results begin where the sums ended: that is in the cache, if not all is.
+    if (task.kind == RESULT) ticket = size - 1 - ticket;
+    task.piece = quotient(ticket, group);  // neighbours at the same time: they share pages of memory
     task.channel = number * group + ticket - task.piece * group;
     if (task.channel >= tasks.channels) task.kind = NOTHING;
     return task;
@@ -122,6 +124,7 @@ __device__ __forceinline__ bool brings_last_sum(counter_t* flag, index_t pieces)
         last = atomicAdd(flag, 1ull) + 1 == static_cast<counter_t>(pieces);
         __threadfence();  // the count before the others' sums
     }
+    __syncwarp();  // until lane 0 has counted: all lanes read those sums
     return __shfl_sync(0xffffffffu, last, 0) != 0;
 }
 
