@@ -17,9 +17,10 @@ from wrong_rules import NET, made, set_rule
 from caffenorm.convert import ConvertOptions, Preprocessing, apply_options, verify
 from caffenorm.convert import program as program_module
 from caffenorm.convert.program import Chain
-from caffenorm.convert.proof.compare import tolerance_of
+from caffenorm.convert.proof.compare import FLOAT16, FLOAT32, FOLDED
 from caffenorm.convert.proof.figures import arg_max_agreement, cosine, figures, relative, ulps
 from caffenorm.convert.proof.inputs import picture_sets
+from caffenorm.convert.proof.results import Tolerance
 from caffenorm.convert.rules import norm
 from caffenorm.sources.image import Preprocessing as PicturePreparation
 
@@ -472,18 +473,18 @@ def test_a_single_wrong_layer_among_right_ones_is_explained(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("options", "dtype", "most"),
+    ("options", "dtype", "most", "tolerance"),
     [
-        (ConvertOptions(), "float32", 1e-5),
-        (ConvertOptions(channels_last=True), "float32", 1e-5),
-        (ConvertOptions(fold_batch_norm=True), "float32", 1e-4),
-        (ConvertOptions(half=True), "float16", 2e-2),
-        (ConvertOptions(half=True, fold_batch_norm=True), "float16", 2e-2),
+        (ConvertOptions(), "float32", 1e-5, FLOAT32),
+        (ConvertOptions(channels_last=True), "float32", 1e-5, FLOAT32),
+        (ConvertOptions(fold_batch_norm=True), "float32", 1e-4, FOLDED),
+        (ConvertOptions(half=True), "float16", 2e-2, FLOAT16),
+        (ConvertOptions(half=True, fold_batch_norm=True), "float16", 2e-2, FLOAT16),
     ],
     ids=["plain", "channels_last", "fold", "half", "half and fold"],
 )
 def test_options_are_proven_with_their_own_tolerance(
-    options: ConvertOptions, dtype: str, most: float
+    options: ConvertOptions, dtype: str, most: float, tolerance: Tolerance
 ) -> None:
     found = verify(made(), options=options)
 
@@ -492,7 +493,7 @@ def test_options_are_proven_with_their_own_tolerance(
     assert found.practice is not None
     assert found.practice.dtype == dtype
     assert 0 < found.practice.worst < most
-    assert found.practice.tolerance == tolerance_of(options)
+    assert found.practice.tolerance == tolerance
 
 
 def test_the_modules_own_preprocessing_is_compared_with_its_definition(

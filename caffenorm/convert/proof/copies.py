@@ -14,7 +14,6 @@ from caffenorm.net import Net
 from caffenorm.net_build import AUTOMATIC_TOP
 
 _FILLERS = frozenset({"weight_filler", "bias_filler", "filler"})
-_STATISTICS = ("BatchNorm", "SyncBatchNorm", "BN", "InstanceNorm")
 
 
 def copy_net(net: Net, dtype: DTypeLike = np.float64, *, training: bool = False) -> Net:
@@ -29,7 +28,7 @@ def copy_net(net: Net, dtype: DTypeLike = np.float64, *, training: bool = False)
     message.CopyFrom(net.net_param)
     message.force_backward = True
     for layer in message.layer:
-        _let_gradients_flow(layer)
+        layer.ClearField("propagate_down")
         _leave_unfilled(layer)
         if training:
             layer.ClearField("include")
@@ -49,15 +48,6 @@ def copy_net(net: Net, dtype: DTypeLike = np.float64, *, training: bool = False)
         twin.blobs[name].reshape(net.blobs[name].shape)
     twin.reshape()
     return twin
-
-
-def _let_gradients_flow(layer: schema.LayerParameter) -> None:
-    """Undo what keeps a gradient from being computed; statistics have none."""
-    layer.ClearField("propagate_down")
-    if layer.type not in _STATISTICS:
-        for spec in layer.param:
-            if spec.lr_mult == 0:
-                spec.lr_mult = 1
 
 
 def _leave_unfilled(layer: schema.LayerParameter) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from caffenorm._extras import require
 from caffenorm.blob import Blob
@@ -22,12 +22,9 @@ from caffenorm.errors import CaffenormError
 from caffenorm.layers.batch_norm import BatchNorm
 from caffenorm.net import Net
 
-Array = NDArray[Any]  # Any: float32 or float64
-_LIMITS = {np.dtype(np.float64): 1e-5, np.dtype(np.float32): 1e-2}
-_FAINT = {
-    np.dtype(np.float64): 1e-6,
-    np.dtype(np.float32): 1e-3,
-}  # of all; gradients below are compared to it
+Array = NDArray[Any]  # Any: float64
+_LIMIT = 1e-5
+_FAINT = 1e-6  # of the largest of a kind; what is smaller is compared with that
 _MOVES = 0.01  # the largest share of its largest value by which the step moves any parameter
 _STEADY = 1e-6  # how near its limit a BatchNorm's factor counts as converged
 _DIGITS = 1e-4  # 1 - 0.999 is 1e-5 off where 0.999 is a float32, as it is in Caffe
@@ -41,7 +38,7 @@ _READS_ITS_TOP = frozenset({"Sigmoid", "TanH", "ReLU", "PReLU", "ELU", "Softmax"
 
 @dataclass
 class Sides:
-    """A net and its module, to be run forward and backward in one precision."""
+    """A net and its module in float64, to be run forward and backward."""
 
     net: Net
     module: Any  # Any: torch.nn.Module, torch is an extra
@@ -52,61 +49,59 @@ class Sides:
     def tensors(self, values: InputSet) -> dict[str, Any]:  # Any: tensors
         """The inputs, which keep their gradients."""
         torch = require("torch", extra="torch", to="convert to PyTorch")
-        kind = self.net.layers[0].dtype if self.net.layers else np.float64
         return {
-            name: torch.from_numpy(np.array(values.values[name], kind)).requires_grad_()
+            name: torch.from_numpy(np.array(values.values[name], np.float64)).requires_grad_()
             for name in self.net.inputs
         }
 
 
-def make_sides(net: Net, dtype: DTypeLike, *, training: bool) -> Sides:
+def make_sides(net: Net, *, training: bool) -> Sides:
     """Copies of a net, of which one becomes a module.
 
     Raises:
         ConversionError: the net in training has something that PyTorch refuses.
     """
-    twin = copy_net(net, dtype, training=training)
+    twin = copy_net(net, training=training)
     describer = Describer(twin)
     program = describer.run()
-    module = settle(build_module(program, dtype))
+    module = settle(build_module(program, np.float64))
     return Sides(twin, module, program, blob_names(twin), list(describer.homes.values()))
 
 
-def compare_gradients(net: Net, values: InputSet, dtype: DTypeLike = np.float64) -> Gradients:
+def compare_gradients(net: Net, values: InputSet) -> Gradients:
     """The gradients of inputs and parameters.
 
     Args:
-        net: stays as it is. values: for its inputs. dtype: of both sides.
+        net: stays as it is. values: for its inputs.
 
     Caffe: `propagate_down` and a `lr_mult` of 0 stop gradients; here nothing does.
     """
     try:
-        sides = make_sides(net, dtype, training=False)
+        sides = make_sides(net, training=False)
         tensors, seeded = _backward(sides, values)
     except CaffenormError as error:
-        return Gradients(dtype=str(np.dtype(dtype)), inputs=values.name, skipped=str(error))
+        return Gradients(inputs=values.name, skipped=str(error))
     if not seeded:
         return Gradients(skipped="nothing that the net computes has a gradient", inputs=values.name)
     checks = list(_input_gradients(sides, tensors)) + list(_parameter_gradients(sides))
-    return Gradients(_scaled(checks, dtype, _known(sides)), str(np.dtype(dtype)), values.name, seeded)
+    return Gradients(_scaled(checks, _known(sides)), "float64", values.name, seeded)
 
 
-def compare_step(net: Net, values: InputSet, dtype: DTypeLike = np.float64) -> TrainingStep:
+def compare_step(net: Net, values: InputSet) -> TrainingStep:
     """One step of SGD on both sides, with BatchNorm in training mode.
 
     Args:
-        net: stays as it is. values: for its inputs, of two examples at least. dtype: of both sides.
+        net: stays as it is. values: for its inputs, of two examples at least.
     """
     torch = require("torch", extra="torch", to="convert to PyTorch")
-    kind = str(np.dtype(dtype))
     try:
-        sides = make_sides(net, dtype, training=True)
+        sides = make_sides(net, training=True)
         before = _statistics(sides)
         _, seeded = _backward(sides, values)
     except CaffenormError as error:
-        return TrainingStep(dtype=kind, inputs=values.name, skipped=str(error))
+        return TrainingStep(inputs=values.name, skipped=str(error))
     if not seeded or not sides.params:
-        return TrainingStep(dtype=kind, inputs=values.name, skipped="nothing in the net learns")
+        return TrainingStep(inputs=values.name, skipped="nothing in the net learns")
     said = _known(sides)
     rate = _rate(sides)
     parameters = dict(sides.module.named_parameters(remove_duplicate=False))
@@ -126,8 +121,8 @@ def compare_step(net: Net, values: InputSet, dtype: DTypeLike = np.float64) -> T
     for name in sides.program.outputs:
         expected = next(b.read() for s in sides.net.steps for b in s.top if sides.names[id(b)] == name)
         checks.append(_Pair(name, name, "output", expected, found[name].detach().numpy()))
-    rows = (*_scaled(checks, dtype, said), *norms)
-    return TrainingStep(rows, kind, values.name, seeded, rate=rate, batch_norms=len(before))
+    rows = (*_scaled(checks, said), *norms)
+    return TrainingStep(rows, "float64", values.name, seeded, rate=rate, batch_norms=len(before))
 
 
 @dataclass(frozen=True)
@@ -139,9 +134,8 @@ class _Pair:
     value: Array
 
 
-def _scaled(pairs: list[_Pair], dtype: DTypeLike, said: str) -> tuple[ValueCheck, ...]:
+def _scaled(pairs: list[_Pair], said: str) -> tuple[ValueCheck, ...]:
     """Differences over the largest value, or over what is faint among all of the kind."""
-    kind = np.dtype(dtype)
     sizes = [largest_of(pair.expected) for pair in pairs]
     largest: dict[str, float] = {}
     for pair, size in zip(pairs, sizes, strict=True):
@@ -149,9 +143,9 @@ def _scaled(pairs: list[_Pair], dtype: DTypeLike, said: str) -> tuple[ValueCheck
     rows = []
     for pair, size in zip(pairs, sizes, strict=True):
         value = pair.value.reshape(pair.expected.shape)
-        scale = max(size, _FAINT[kind] * largest[pair.kind])
+        scale = max(size, _FAINT * largest[pair.kind])
         off = float(differences(pair.expected, value).max(initial=0.0))
-        limit, ratio = _LIMITS[kind], off / scale if scale else off
+        limit, ratio = _LIMIT, off / scale if scale else off
         why = said if ratio > limit else ""
         rows.append(ValueCheck(pair.name, pair.caffe, pair.value.shape, pair.kind, ratio, limit, why))
     return tuple(rows)
@@ -185,9 +179,8 @@ def _backward(sides: Sides, values: InputSet) -> tuple[dict[str, Any], str]:  # 
 
 def _tops(sides: Sides) -> tuple[dict[str, Array], str]:
     """Gradients to start from: the weights of losses; random ones at the outputs where there is no loss."""
-    kind = sides.net.layers[0].dtype
     losses = {
-        sides.names[id(blob)]: np.full(blob.shape, weight, kind)
+        sides.names[id(blob)]: np.full(blob.shape, float(weight))
         for step in sides.net.steps
         for blob, weight in zip(step.top, step.loss_weights, strict=True)
         if weight
@@ -196,7 +189,7 @@ def _tops(sides: Sides) -> tuple[dict[str, Array], str]:
         return losses, "the losses and their weights"
     rng = np.random.default_rng(0)
     outputs = {name: sides.net.blobs[name] for name in sides.net.outputs}
-    drawn = {name: rng.standard_normal(blob.shape).astype(kind) for name, blob in outputs.items()}
+    drawn = {name: np.array(rng.standard_normal(blob.shape)) for name, blob in outputs.items()}
     return drawn, "random gradients at the outputs"
 
 
@@ -326,8 +319,8 @@ def _statistics_after(sides: Sides, before: list[_Running]) -> Iterator[ValueChe
             old = running.sums[i] / running.factor if running.factor else 0 * batch
             of_batch = relative(batch, (found - (1 - momentum) * old) / momentum)
             off, limit, said = relative(after / factor, found), _DIGITS, ""
-            if of_batch > _LIMITS[after.dtype]:
-                off, limit = of_batch, _LIMITS[after.dtype]
+            if of_batch > _LIMIT:
+                off, limit = of_batch, _LIMIT
             elif not steady and off > limit:
                 said = _why_averages_differ(running, fraction)
             if off > limit and id(running.layer.blobs[i].data_memory) in shared:
