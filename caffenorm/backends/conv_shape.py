@@ -13,7 +13,11 @@ Array = Any  # the device's array: NumPy's or CuPy's
 
 @dataclass(frozen=True)
 class Shape:
-    """What `plan_convolution` is told; tuples have a value for each spatial axis."""
+    """What `plan_convolution` is told; tuples have a value for each spatial axis.
+
+    Raises:
+        ShapeError: a size, a kernel, a stride or a dilation is below 1.
+    """
 
     images: int
     channels: int
@@ -25,6 +29,12 @@ class Shape:
     stride: tuple[int, ...]
     pad: tuple[int, ...]
     dilation: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for what in ("size", "out_size", "kernel", "stride", "dilation"):
+            values = getattr(self, what)
+            if min(values, default=1) < 1:
+                raise ShapeError(f"{what} of a convolution is {list(values)}; each must be 1 or more")
 
     @property
     def taps(self) -> int:

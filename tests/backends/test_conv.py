@@ -360,3 +360,14 @@ def test_cases_cover_the_ways_through_the_kernels():
     assert max(columns) > 2 * 1024
     assert any(case.weights[1] == 1 for case in LARGE)
     assert any(case.x[0] * math.prod(case.x[1:]) * 4 > 1 << 21 for case in LARGE)
+
+
+@pytest.mark.parametrize("what", ["out_size", "stride", "dilation"])
+def test_sizes_below_one_are_an_error(what):
+    given = {"out_size": (1, 1), "stride": (1, 1), "dilation": (1, 1), what: (0, 1)}
+    out_size = given.pop("out_size")
+
+    with pytest.raises(ShapeError, match=rf"{what} of a convolution is \[0, 1\]"):
+        CpuOps(1).plan_convolution(
+            (1, 2, 3, 3), (4, 2, 3, 3), out_size, groups=1, pad=(0, 0), dtype=np.dtype("f4"), **given
+        )
