@@ -11,61 +11,25 @@ from numpy.typing import NDArray
 
 from caffenorm._extras import require
 from caffenorm.blob import Blob
-from caffenorm.convert.describer import Describer
-from caffenorm.convert.live import build_module
-from caffenorm.convert.parts import Param, Program
-from caffenorm.convert.proof.copies import blob_names, copy_net, settle
-from caffenorm.convert.proof.figures import differences, largest_of, relative
+from caffenorm.convert.parts import Param
+from caffenorm.convert.proof.averages import statistics, statistics_after
+from caffenorm.convert.proof.figures import differences, largest_of
 from caffenorm.convert.proof.inputs import InputSet
 from caffenorm.convert.proof.results import Gradients, TrainingStep, ValueCheck
+from caffenorm.convert.proof.sides import Sides, make_sides
 from caffenorm.errors import CaffenormError
-from caffenorm.layers.batch_norm import BatchNorm
 from caffenorm.net import Net
 
 Array = NDArray[Any]  # Any: float64
 _LIMIT = 1e-5
 _FAINT = 1e-6  # of the largest of a kind; what is smaller is compared with that
 _MOVES = 0.01  # the largest share of its largest value by which the step moves any parameter
-_STEADY = 1e-6  # how near its limit a BatchNorm's factor counts as converged
-_DIGITS = 1e-4  # 1 - 0.999 is 1e-5 off where 0.999 is a float32, as it is in Caffe
 # Layers whose gradient in Caffe is not the derivative of what they compute.
 _OTHERWISE = {
     "ContrastiveLoss": "ContrastiveLoss divides by the distance plus 1e-4",
     "MVN": "MVN leaves eps out of the deviation's derivative",
 }
 _READS_ITS_TOP = frozenset({"Sigmoid", "TanH", "ReLU", "PReLU", "ELU", "Softmax", "Swish", "Exp", "Power"})
-
-
-@dataclass
-class Sides:
-    """A net and its module in float64, to be run forward and backward."""
-
-    net: Net
-    module: Any  # Any: torch.nn.Module, torch is an extra
-    program: Program
-    names: dict[int, str]
-    params: list[tuple[str, Param]]
-
-    def tensors(self, values: InputSet) -> dict[str, Any]:  # Any: tensors
-        """The inputs, which keep their gradients."""
-        torch = require("torch", extra="torch", to="convert to PyTorch")
-        return {
-            name: torch.from_numpy(np.array(values.values[name], np.float64)).requires_grad_()
-            for name in self.net.inputs
-        }
-
-
-def make_sides(net: Net, *, training: bool) -> Sides:
-    """Copies of a net, of which one becomes a module.
-
-    Raises:
-        ConversionError: the net in training has something that PyTorch refuses.
-    """
-    twin = copy_net(net, training=training)
-    describer = Describer(twin)
-    program = describer.run()
-    module = settle(build_module(program, np.float64))
-    return Sides(twin, module, program, blob_names(twin), list(describer.homes.values()))
 
 
 def compare_gradients(net: Net, values: InputSet) -> Gradients:
@@ -96,7 +60,7 @@ def compare_step(net: Net, values: InputSet) -> TrainingStep:
     torch = require("torch", extra="torch", to="convert to PyTorch")
     try:
         sides = make_sides(net, training=True)
-        before = _statistics(sides)
+        before = statistics(sides)
         _, seeded = _backward(sides, values)
     except CaffenormError as error:
         return TrainingStep(inputs=values.name, skipped=str(error))
@@ -109,7 +73,7 @@ def compare_step(net: Net, values: InputSet) -> TrainingStep:
     torch.optim.SGD(known, lr=rate).step()  # an offset that Caffe's Scale lacks stays 0
     for learnt in sides.net.learnable_params:
         learnt.blob.update()[...] -= rate * learnt.blob.read_diff()
-    norms = list(_statistics_after(sides, before))
+    norms = list(statistics_after(sides, before))
     checks = [
         _Pair(full, _home(sides.net, param), "parameter", param.blob.read(), _of_module(sides, full, param))
         for full, param in sides.params
@@ -275,62 +239,3 @@ def _is_shared(net: Net, blob: Blob) -> bool:
     parameters = [other for layer in net.layers for other in layer.blobs]
     others = [other for other in (*net.blobs.values(), *parameters) if other is not blob]
     return any(other.data_memory is blob.data_memory for other in others)
-
-
-# --- running statistics ---
-
-
-@dataclass(frozen=True)
-class _Running:
-    """A BatchNorm's sums before the step."""
-
-    name: str
-    layer: BatchNorm
-    sums: tuple[Array, Array]
-    factor: float
-
-
-def _statistics(sides: Sides) -> list[_Running]:
-    """The BatchNorms that become modules with running statistics."""
-    found = []
-    for part in sides.program.submodules:
-        layer = sides.net.layer_dict[part.layers[0]]
-        if "running_mean" in part.state and isinstance(layer, BatchNorm) and len(layer.blobs) >= 3:
-            mean, var, factor = (blob.read().copy() for blob in layer.blobs[:3])
-            if not layer.form.averages:
-                found.append(_Running(part.name, layer, (mean, var), float(factor.reshape(-1)[0])))
-    return found
-
-
-def _statistics_after(sides: Sides, before: list[_Running]) -> Iterator[ValueCheck]:
-    """PyTorch's running statistics: the batch's that went into them, and how they differ from Caffe's."""
-    state = sides.module.state_dict()
-    memories = [id(running.layer.blobs[i].data_memory) for running in before for i in (0, 1)]
-    shared = {memory for memory in memories if memories.count(memory) > 1}
-    for running in before:
-        fraction = running.layer.form.fraction
-        factor = float(running.layer.blobs[2].read().reshape(-1)[0])
-        momentum = 1 / factor if fraction == 1 else 1 - float(str(np.float32(fraction)))
-        steady = fraction == 1 or abs(running.factor * (1 - fraction) - 1) < _STEADY
-        for i, key in enumerate(("running_mean", "running_var")):
-            name, after = f"{running.name}.{key}", running.layer.blobs[i].read()
-            found = state[name].numpy().reshape(after.shape)
-            batch = after - fraction * running.sums[i]
-            old = running.sums[i] / running.factor if running.factor else 0 * batch
-            of_batch = relative(batch, (found - (1 - momentum) * old) / momentum)
-            off, limit, said = relative(after / factor, found), _DIGITS, ""
-            if of_batch > _LIMIT:
-                off, limit = of_batch, _LIMIT
-            elif not steady and off > limit:
-                said = _why_averages_differ(running, fraction)
-            if off > limit and id(running.layer.blobs[i].data_memory) in shared:
-                said = "several layers share these statistics in Caffe, and each adds its batch to them"
-            caffe = f"{running.layer.name}[{i}] / {running.layer.name}[2]"
-            yield ValueCheck(name, caffe, found.shape, "statistic", off, limit, said)
-
-
-def _why_averages_differ(running: _Running, fraction: float) -> str:
-    return (
-        f"Caffe's factor is {running.factor:g}, its limit {1 / (1 - fraction):g}: until it is there Caffe "
-        "gives new batches more weight than PyTorch's momentum; the batch's statistics agree"
-    )
