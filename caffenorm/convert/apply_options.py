@@ -79,6 +79,7 @@ def _preprocess(describer: Describer, given: Preprocessing, shape: tuple[int, ..
         maximum=(number(given.maximum), number(BYTES)),
     )
     describer.program.helpers.append("Preprocess")
+    describer.program.colours = shape[1] == len("rgb")
     name = describer.module_names.new("preprocess")
     state = {"mean": mean.astype(describer.net.layers[0].dtype)}
     describer.program.submodules.append(Submodule(name, f"Preprocess({listed})", state, ()))
@@ -129,14 +130,20 @@ def memory_format(program: Program) -> str:
 
 def _note_half(describer: Describer) -> None:
     notes, state = describer.program.notes, describer.program.state()
+    lost: dict[str, int] = {}
     for name, value in state.items():
-        size = np.abs(value)
-        above = int((size > _LARGEST).sum())
-        lost = int(((size > 0) & (value.astype(np.float16) == 0)).sum()) if not above else 0
+        above = int((np.abs(value) > _LARGEST).sum())
         if above:
             notes.append(f"half precision: {above} of {name} are above {_LARGEST:g}, and become infinite")
-        elif lost:
-            notes.append(f"half precision: {lost} of the {value.size} values of {name} become 0")
+        with np.errstate(over="ignore"):
+            lost[name] = int(((value != 0) & (value.astype(np.float16) == 0)).sum())
+    worst = max(lost, key=lambda name: lost[name] / max(1, state[name].size), default="")
+    if worst and lost[worst]:
+        total = sum(value.size for value in state.values())
+        notes.append(
+            f"half precision: {sum(lost.values())} of {total} values are too small and become 0, "
+            f"most of all in {worst}, {lost[worst]} of {state[worst].size}"
+        )
     norms = _batch_norms(describer.program)
     if norms:
         notes.append(

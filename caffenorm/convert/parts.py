@@ -51,6 +51,7 @@ class Program:
     Attributes:
         name: of the net. inputs, outputs: blob names. options: that the user chose.
         arguments: variables that forward takes, in the order of `inputs`.
+        colours: whether preprocessing takes pictures of three channels.
         variables: blob name -> variable that holds it when forward ends, for all that are not in `folded`.
         helpers: names of definitions in `torch_modules` that the source needs.
         notes: what the user should know. folded: blob name -> why it does not exist in the module.
@@ -63,6 +64,7 @@ class Program:
     train: bool
     options: ConvertOptions = PLAIN
     arguments: list[str] = field(default_factory=list)
+    colours: bool = False
     submodules: list[Submodule] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)

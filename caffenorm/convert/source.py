@@ -180,10 +180,10 @@ def _says(program: Program) -> Iterator[str]:
     yield f"Takes {given}; returns {', '.join(map(_plain, program.outputs)) or 'nothing'}."
     prepared = program.preprocessing
     if prepared is not None:
-        colours = "" if not prepared.swaps else f", channels in {prepared.channel_order.upper()} order"
-        yield f"Pictures are {prepared.maximum:g} where they are brightest{colours}."
+        colours = f", channels in the order {prepared.channel_order.upper()}" if program.colours else ""
+        yield f"Pictures have values from 0 to {prepared.maximum:g}{colours}."
     if program.options.half:
-        yield "Parameters, buffers and inputs are float16."
+        yield f"Parameters and buffers are float16{'' if prepared else ', and so must be what it takes'}."
 
 
 def _load(program: Program, weights_file: str, read: str) -> str:
