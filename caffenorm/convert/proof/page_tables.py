@@ -12,6 +12,7 @@ _EMPTY = f'<td class="n">{NONE}</td>'
 
 
 def blobs(data: Data) -> Iterator[str]:
+    """Every Caffe blob, with its figures."""
     practice = data["practice"]
     if data["float64"] is None:
         return
@@ -115,6 +116,7 @@ def _number(value: float | None, shown: str) -> str:
 
 
 def training(data: Data) -> Iterator[str]:
+    """Gradients, and what a step of SGD leaves."""
     if not (data["gradients"] or data["step"]):
         return
     yield "<h2>Gradients and training</h2>"
@@ -164,6 +166,7 @@ def _values(title: str, part: Data, says: str) -> Iterator[str]:
 
 
 def accounts(data: Data) -> Iterator[str]:
+    """Caffe's parameters, and the module's, and what became of what."""
     blobs, params, state = data["blobs"], data["caffe_parameters"], data["torch_state"]
     yield "<h2>Where everything went</h2>"
     fates = [row["fate"] for row in blobs]

@@ -26,14 +26,17 @@ def name(value: object) -> str:
 
 
 def names(values: Iterable[object]) -> str:
+    """Several names from a file."""
     return ", ".join(name(value) for value in values)
 
 
 def shape(dims: Sequence[int]) -> str:
+    """A shape, as people write it."""
     return " \u00d7 ".join(map(str, dims)) if dims else "scalar"
 
 
 def count(value: float) -> str:
+    """A large number, short."""
     for factor, unit in ((1e9, "billion"), (1e6, "million")):
         if value >= factor:
             return f"{value / factor:.2f} {unit}"
@@ -41,6 +44,7 @@ def count(value: float) -> str:
 
 
 def percent(share: float) -> str:
+    """A share; only what is whole is called 100 %."""
     return f"{share * 100:.0f} %" if share in (0, 1) else f"{math.floor(share * 1e5) / 1e3:.3f} %"
 
 
@@ -57,6 +61,7 @@ def power(value: float | None) -> str:
 
 
 def units(value: float | None) -> str:
+    """Units in the last place; large ones as a power of two."""
     if value is None:
         return "∞"
     return (
@@ -65,9 +70,11 @@ def units(value: float | None) -> str:
 
 
 def listed(items: Sequence[str]) -> Iterator[str]:
+    """Sentences below each other."""
     if items:
         yield f"<ul>{''.join(f'<li>{text(item)}</li>' for item in items)}</ul>"
 
 
 def pair(term: str, says: str) -> str:
+    """A term and what there is to say of it."""
     return f"<dt>{term}</dt><dd>{says}</dd>"

@@ -107,7 +107,9 @@ def slice_(chain: Chain) -> None:
     elif len(set(sizes)) == 1 and not param.slice_point:
         chain.line(f"{', '.join(outputs)} = {x}.chunk({len(outputs)}, {axis})")
     else:
-        chain.line(f"{', '.join(outputs)} = {x}.split({sizes}, {axis})")
+        points = list(param.slice_point)  # along the batch they hold for any size
+        parts = f"tensor_split({points}, 0)" if axis == 0 else f"split({sizes}, {axis})"
+        chain.line(f"{', '.join(outputs)} = {x}.{parts}")
 
 
 @rule("Flatten")
@@ -131,7 +133,7 @@ def reshape(chain: Chain) -> None:
         (f"{x}.shape[{axis + i}]" if axis + i == 0 else str(bottom.shape[axis + i])) if d == 0 else str(d)
         for i, d in enumerate(dims)
     ]
-    after = [str(d) for d in bottom.shape[axis + covered :]]
+    after = [str(d) if i else f"{x}.shape[0]" for i, d in enumerate(bottom.shape)][axis + covered :]
     chain.set(f"{x}.reshape({', '.join(before + given + after) or '()'})")
 
 
