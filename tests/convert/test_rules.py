@@ -225,3 +225,39 @@ def test_what_has_no_counterpart_is_refused_with_its_reason(more: str) -> None:
 
     with pytest.raises(ConversionError, match=why):
         describe(net_of(text, caffenorm.TRAIN))
+
+
+# --- running statistics ---
+
+
+@pytest.mark.parametrize("fraction", [0, 0.5, 1])
+@pytest.mark.parametrize("more", ["", "scale_bias: true"], ids=["BVLC", "NVIDIA"])
+def test_running_statistics_move_as_caffes(fraction: float, more: str) -> None:
+    param = f"batch_norm_param {{ moving_average_fraction: {fraction} {more} }}"
+    net = net_of(given("data", 4, 3, 5, 6) + layer("BatchNorm", param), caffenorm.TRAIN)
+    stored = net.layers[-1].blobs
+    stored[2].data[...] = 1 / (1 - fraction) if fraction < 1 else 7
+    if more:
+        stored[2].data[...] = 1
+    module = to_torch(net, check=False).train()
+    x = np.random.default_rng(1).standard_normal((4, 3, 5, 6))
+
+    net.forward(data=x)
+    module(torch.from_numpy(x))
+
+    factor = stored[2].data[0]
+    np.testing.assert_allclose(module.op.running_mean.numpy(), stored[0].data / factor, rtol=1e-6)
+    np.testing.assert_allclose(module.op.running_var.numpy(), stored[1].data / factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factor", "says"), [(0.0, "has seen no batch yet"), (3.0, "has not converged"), (1000.0, "")]
+)
+def test_statistics_that_move_otherwise_are_noted(factor: float, says: str) -> None:
+    net = net_of(given("data", 4, 3, 5, 6) + layer("BatchNorm"), caffenorm.TRAIN)
+    net.layers[-1].blobs[2].data[...] = factor
+
+    notes = "\n".join(describe(net).notes)
+
+    assert says in notes
+    assert bool(says) == bool(notes)

@@ -139,6 +139,8 @@ def read_norm(norm: Layer, scale: Layer | None = None) -> Norm:
         values = [bounded_factor(scale or norm, affine[0]), *(blob.read() for blob in affine[1:])]
     learned: tuple[Blob | None, ...] = (*affine, None, None)
     found = batch_norm_values(stored, values, norm.eps, form.fraction)
+    if form.averages and form.fraction == 1:
+        found = replace(found, momentum=0.0, num_batches_tracked=0)  # these averages stay what they are
     if not form.divide:
         found = replace(found, var=np.ones_like(found.var), eps=0.0)
     return Norm(found, learned[0], learned[1], form.relu)
@@ -177,12 +179,12 @@ def _note_statistics(chain: Chain, values: BatchNormValues, layer: BatchNorm) ->
     form = layer.form
     if not form.unbiased and chain.program.train:
         chain.note(_BIASED)
-    if form.averages or values.momentum is None:
+    if not 0 < form.fraction < 1:
         return
-    factor = float(layer.blobs[2].read().reshape(-1)[0])
     steady = 1 / (1 - float(np.float32(form.fraction)))
-    if form.fraction == 0:
-        return
+    factor = float(layer.blobs[2].read().reshape(-1)[0])
+    if form.averages:  # what is all 0 is replaced by the first batch
+        factor = steady if values.var.any() else 0.0
     if factor == 0:
         chain.note(
             "has seen no batch yet; Caffe's first batches count for more than PyTorch's momentum gives them, "
