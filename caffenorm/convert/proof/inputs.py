@@ -65,11 +65,11 @@ def random_inputs(net: Net, seed: int) -> Values:
     for name in net.inputs:
         shape = net.blobs[name].shape
         if name in labels:
-            values[name] = rng.integers(0, labels[name], shape).astype(np.float32)
+            values[name] = np.array(rng.integers(0, labels[name], shape), np.float32)
         else:
             picture = len(shape) == _PICTURE_AXES and shape[1] in _PICTURE_CHANNELS
             factor = _LOUD if loud and picture else 1.0
-            values[name] = (rng.standard_normal(shape) * factor).astype(np.float32)
+            values[name] = np.array(rng.standard_normal(shape) * factor, np.float32)
     return values
 
 

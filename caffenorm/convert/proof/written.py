@@ -10,7 +10,7 @@ from typing import Any
 
 from caffenorm._extras import require
 from caffenorm._files import Pathish
-from caffenorm.convert.proof.inputs import random_inputs
+from caffenorm.convert.proof.inputs import default_batches, random_inputs
 from caffenorm.net import Net
 
 
@@ -29,7 +29,10 @@ def compare_written(net: Net, folder: Pathish, module: Any) -> tuple[str, ...]: 
         loaded = _load(Path(folder))
     except Exception as error:  # whatever the written text raises
         return (f"the written model.py does not load: {type(error).__name__}: {error}",)
-    return tuple(_differences(net, loaded, module))
+    try:
+        return tuple(_differences(net, loaded, module))
+    except RuntimeError as error:  # of PyTorch, where a layer cannot take its input
+        return (f"the written model.py does not run: {error}",)
 
 
 def _load(folder: Path) -> Any:  # Any: torch.nn.Module
@@ -61,7 +64,10 @@ def _differences(net: Net, loaded: Any, module: Any) -> Iterator[str]:  # Any: t
     if changed:
         yield f"the written weights are not those that were compared: {', '.join(changed[:5])}"
     kind = next((value.dtype for value in ours.values() if value.is_floating_point()), torch.float32)
-    tensors = [torch.from_numpy(value).to(kind) for value in random_inputs(net, 0).values()]
+    values, batches = random_inputs(net, 0), default_batches(net)
+    if batches:
+        values = {name: value[: batches[0]] for name, value in values.items()}
+    tensors = [torch.from_numpy(value).to(kind) for value in values.values()]
     results = []
     with torch.no_grad():
         for each in (module, loaded):
