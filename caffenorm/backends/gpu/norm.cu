@@ -47,6 +47,7 @@ __global__ void __launch_bounds__(512, 2)
     Run<T, V> runs[N];
 
     const int n = walk.read(x, runs, past != 0);
+    Channel<A> channel = parameters_of<A>({nullptr, nullptr, gamma, beta, slopes, slope, 1, active}, c);
     const A pivot = finite_or_zero(load(x + c * inner));
     const Moments<A> all = block_moments(moments_of(runs, n, pivot), shared);
     if (threadIdx.x == 0) {
@@ -57,7 +58,6 @@ __global__ void __launch_bounds__(512, 2)
     }
     __syncthreads();  // until the statistics are there, and all have read what an in-place result overwrites
 
-    Channel<A> channel = parameters_of<A>({nullptr, nullptr, gamma, beta, slopes, slope, 1, active}, c);
     channel.mean = of_channel[0];
     channel.inv_std = of_channel[1];
     write_runs(runs, n, walk, Results<T>{y, x_hat, past}, channel);

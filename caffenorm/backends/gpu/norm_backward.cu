@@ -63,14 +63,15 @@ __global__ void __launch_bounds__(512, 2)
     Gradients<A> sums{0, 0, 0};
     add_runs(xs, dys, n, channel, sums);
     const Gradients<double> all = block_gradients(sums, shared);
+    const GradientSums<A> out{dgamma, dbeta, dslope, nullptr, nullptr, nullptr, inv_std, x_is_hat,
+                              static_cast<double>(outer * inner)};
     if (threadIdx.x == 0) {
-        const double count = static_cast<double>(outer * inner);
-        const Factors64 factors =
-            keep<A>({dgamma, dbeta, dslope, nullptr, nullptr, nullptr, inv_std, x_is_hat, count}, c, channel.gamma, all);
+        const Factors64 factors = factors_of(out, c, channel.gamma, all);
         of_channel[0] = static_cast<A>(factors.from_x);
         of_channel[1] = static_cast<A>(factors.constant);
     }
-    __syncthreads();  // until the sums are there
+    __syncthreads();  // until the factors are there
+    if (threadIdx.x == 0) keep(out, c, channel.gamma, all);  // nobody waits for what it reads
 
     const Factors<A> factors{channel.gamma * inv_std[c], of_channel[0], of_channel[1], false};
     if (dx) write_gradients(xs, dys, n, walk, dx, past != 0, channel, factors);

@@ -131,6 +131,22 @@ __device__ __forceinline__ Moments<A> merged(const Moments<A>& a, const Moments<
     return {count, a.mean + d * share, a.m2 + b.m2 + d * d * a.count * share};
 }
 
+// Of threads that stand above each other: merged in pairs, the value of row 0 is that of the column, in `shared`
+// behind the barrier. Blocks are 32 wide, a power of two deep; `shared` has room for a value of each thread.
+template <class M>
+__device__ __forceinline__ void merge_down(M value, M* shared) {
+    const int place = thread_in_block();
+    shared[place] = value;
+    for (int rows = static_cast<int>(blockDim.y) / 2; rows > 0; rows /= 2) {
+        __syncthreads();  // until the rows below have merged theirs
+        if (static_cast<int>(threadIdx.y) < rows) {
+            value = merged(value, shared[place + 32 * rows]);
+            shared[place] = value;
+        }
+    }
+    __syncthreads();  // until row 0 is merged
+}
+
 // Moments of the first n of N runs, in registers, relative to the pivot.
 template <typename T, int V, int N>
 __device__ __forceinline__ Moments<Real<T>> moments_of(const Run<T, V> (&x)[N], int n, Real<T> pivot) {
@@ -200,6 +216,11 @@ template <typename A>
 struct Gradients {
     A g, gx, slope;
 };
+
+template <typename A>
+__device__ __forceinline__ Gradients<A> merged(const Gradients<A>& a, const Gradients<A>& b) {
+    return {a.g + b.g, a.gx + b.gx, a.slope + b.slope};
+}
 
 template <typename A>
 __device__ __forceinline__ Gradients<A> warp_sum(Gradients<A> s) {
@@ -292,21 +313,26 @@ struct GradientSums {
     double count;
 };
 
+// from_x and constant from a channel's sums of g and g * (x - mean).
 template <typename A>
-__device__ __forceinline__ Factors64 keep(const GradientSums<A>& out, index_t c, A gamma,
-                                          Gradients<double> sums) {
+__device__ __forceinline__ Factors64 factors_of(const GradientSums<A>& out, index_t c, A gamma,
+                                                const Gradients<double>& sums) {
     const double inv_std = out.inv_std ? static_cast<double>(out.inv_std[c]) : 1.0;
     const double normal = out.x_is_hat ? 1.0 : inv_std;
-    sums.gx *= normal;
+    return factors_of(gamma * inv_std / out.count, normal, sums.g, sums.gx * normal);
+}
+
+template <typename A>
+__device__ __forceinline__ void keep(const GradientSums<A>& out, index_t c, A gamma, Gradients<double> sums) {
+    if (out.factors) {
+        const Factors64 f = factors_of(out, c, gamma, sums);
+        out.factors[2 * c] = static_cast<A>(f.from_x);
+        out.factors[2 * c + 1] = static_cast<A>(f.constant);
+    }
+    if (out.inv_std && !out.x_is_hat) sums.gx *= static_cast<double>(out.inv_std[c]);
     if (out.dgamma) out.dgamma[c] = static_cast<A>(out.dgamma[c] + sums.gx);
     if (out.dbeta) out.dbeta[c] = static_cast<A>(out.dbeta[c] + sums.g);
     if (out.dslope) out.dslope[c] = static_cast<A>(out.dslope[c] + sums.slope);
     if (out.sum_g) out.sum_g[c] = sums.g;
     if (out.sum_gx) out.sum_gx[c] = sums.gx;
-    const Factors64 f = factors_of(gamma * inv_std / out.count, normal, sums.g, sums.gx);
-    if (out.factors) {
-        out.factors[2 * c] = static_cast<A>(f.from_x);
-        out.factors[2 * c + 1] = static_cast<A>(f.constant);
-    }
-    return f;
 }

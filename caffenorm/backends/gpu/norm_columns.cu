@@ -57,17 +57,17 @@ __global__ void __launch_bounds__(512)
     __shared__ A of_channel[2][LANES];
     const Place place(channels, inner);
     const index_t width = channels * inner, step = blockDim.y;
-    const int down = static_cast<int>(blockDim.y), head = place.column - place.column % static_cast<int>(inner);
+    const int head = place.column - place.column % static_cast<int>(inner);
     Run<T, 1> runs[N];
 
     const int n = place.inside ? read_column(x, place.at, threadIdx.y, outer, step, width, runs) : 0;
     const A pivot = place.inside ? finite_or_zero(load(x + place.channel * inner)) : A(0);
-    shared[threadIdx.y * LANES + place.column] = moments_of(runs, n, pivot);
-    __syncthreads();  // until all moments are there, and all have read what an in-place result overwrites
+    Channel<A> channel = parameters_of<A>({nullptr, nullptr, gamma, beta, slopes, slope, 1, active},
+                                          place.inside ? place.channel : 0);
+    merge_down(moments_of(runs, n, pivot), shared);
     if (threadIdx.y == 0 && place.inside && head == place.column) {
-        Moments<A> all{A(0), A(0), A(0)};
-        for (int i = 0; i < inner; ++i)
-            for (int k = 0; k < down; ++k) all = merged(all, shared[k * LANES + head + i]);
+        Moments<A> all = shared[head];
+        for (int i = 1; i < inner; ++i) all = merged(all, shared[head + i]);
         const Statistics<A> out{of_channel[0], nullptr, of_channel[1], nullptr, nullptr, eps};
         const Statistics<A> kept{mean, var, inv_std, nullptr, nullptr, eps};
         const double count = static_cast<double>(outer * inner), centre = static_cast<double>(pivot) + all.mean;
@@ -77,7 +77,6 @@ __global__ void __launch_bounds__(512)
     __syncthreads();  // until the statistics are there
 
     if (!place.inside) return;
-    Channel<A> channel = parameters_of<A>({nullptr, nullptr, gamma, beta, slopes, slope, 1, active}, place.channel);
     channel.mean = of_channel[0][head];
     channel.inv_std = of_channel[1][head];
 #pragma unroll
@@ -103,7 +102,7 @@ __global__ void __launch_bounds__(512)
     __shared__ A of_channel[2][LANES];
     const Place place(channels, inner);
     const index_t width = channels * inner, step = blockDim.y;
-    const int down = static_cast<int>(blockDim.y), head = place.column - place.column % static_cast<int>(inner);
+    const int head = place.column - place.column % static_cast<int>(inner);
     Run<T, 1> xs[N], dys[N];
     Channel<A> channel = channel_of<A>(
         {x_is_hat ? nullptr : mean, x_is_hat ? nullptr : inv_std, gamma, beta, slopes, slope, 1, active},
@@ -118,22 +117,22 @@ __global__ void __launch_bounds__(512)
 #pragma unroll
     for (int i = 0; i < N; ++i)
         if (i < n) add_gradients(xs[i], dys[i], channel, sums);
-    shared[threadIdx.y * LANES + place.column] = sums;
-    __syncthreads();  // until all sums are there
-    if (threadIdx.y == 0 && place.inside && head == place.column) {
-        Gradients<double> all{0, 0, 0};
-        for (int i = 0; i < inner; ++i)
-            for (int k = 0; k < down; ++k) {
-                const Gradients<A> part = shared[k * LANES + head + i];
-                all = {all.g + part.g, all.gx + part.gx, all.slope + part.slope};
-            }
-        const Factors64 factors = keep<A>({dgamma, dbeta, dslope, nullptr, nullptr, nullptr, inv_std, x_is_hat,
-                                           static_cast<double>(outer * inner)},
-                                          place.channel, channel.gamma, all);
+    merge_down(sums, shared);
+    const GradientSums<A> out{dgamma, dbeta, dslope, nullptr, nullptr, nullptr, inv_std, x_is_hat,
+                              static_cast<double>(outer * inner)};
+    const bool finishes = threadIdx.y == 0 && place.inside && head == place.column;
+    Gradients<double> all{0, 0, 0};
+    if (finishes) {
+        for (int i = 0; i < inner; ++i) {
+            const Gradients<A> part = shared[head + i];
+            all = {all.g + part.g, all.gx + part.gx, all.slope + part.slope};
+        }
+        const Factors64 factors = factors_of(out, place.channel, channel.gamma, all);
         of_channel[0][head] = static_cast<A>(factors.from_x);
         of_channel[1][head] = static_cast<A>(factors.constant);
     }
-    __syncthreads();  // until the sums are there
+    __syncthreads();  // until the factors are there
+    if (finishes) keep(out, place.channel, channel.gamma, all);  // nobody waits for what it reads
 
     if (!place.inside || !dx) return;
     const Factors<A> factors{channel.gamma * inv_std[place.channel], of_channel[0][head], of_channel[1][head], false};
@@ -190,27 +189,30 @@ struct Parts {
     }
 };
 
-// A warp for each channel.
+// A block for each channel.
 template <typename T>
-__global__ void __launch_bounds__(32)
+__global__ void __launch_bounds__(256)
     finish_moments(const T* x, const Real<T>* parts, Real<T>* mean, Real<T>* var, Real<T>* inv_std, double* mean64,
                    double* m2, double eps, index_t channels, index_t inner, index_t repeat, index_t pieces) {
+    __shared__ Pair<double> shared[32];
+    __shared__ double shared_squares[32];
     const Parts at{channels, inner, repeat, pieces};
     for (index_t c = blockIdx.x; c < channels; c += gridDim.x) {
-        double count = 0, sum = 0, squares = 0;
-        for (index_t i = threadIdx.x; i < at.count(); i += 32) {
+        Pair<double> counted{0, 0};
+        double squares = 0;
+        for (index_t i = threadIdx.x; i < at.count(); i += blockDim.x) {
             const Real<T>* part = parts + 3 * at.number(c, i);
-            count += part[0];
-            sum += static_cast<double>(part[0]) * part[1];
+            counted.first += part[0];
+            counted.second += static_cast<double>(part[0]) * part[1];
         }
-        count = warp_sum(count);
-        const double centre = warp_sum(sum) / count;
-        for (index_t i = threadIdx.x; i < at.count(); i += 32) {
+        counted = block_sum_all(counted, shared);
+        const double count = counted.first, centre = counted.second / count;
+        for (index_t i = threadIdx.x; i < at.count(); i += blockDim.x) {
             const Real<T>* part = parts + 3 * at.number(c, i);
             const double d = part[1] - centre;
             squares += part[2] + part[0] * d * d;
         }
-        squares = warp_sum(squares);
+        squares = block_sum(squares, shared_squares);
         const double pivot = finite_or_zero(load(x + c * inner));
         if (threadIdx.x == 0) keep<Real<T>>({mean, var, inv_std, mean64, m2, eps}, c, pivot + centre, squares, count);
     }
@@ -256,25 +258,28 @@ __global__ void __launch_bounds__(256)
     }
 }
 
-// A warp for each channel. `inv_std` turns sums of g * (x - mean) into such of g * x_hat; it may be null.
+// A block for each channel. `inv_std` turns sums of g * (x - mean) into such of g * x_hat; it may be null.
 // instances: A = float, double
 template <typename A>
-__global__ void __launch_bounds__(32)
+__global__ void __launch_bounds__(256)
     finish_sums(const double* parts, const A* inv_std, A* dgamma, A* dbeta, A* dslope, double* sum_g,
                 double* sum_gx, double share, index_t channels, index_t inner, index_t repeat, index_t pieces) {
+    __shared__ Gradients<double> shared[32];
     const Parts at{channels, inner, repeat, pieces};
     for (index_t c = blockIdx.x; c < channels; c += gridDim.x) {
         Gradients<double> all{0, 0, 0};
-        for (index_t i = threadIdx.x; i < at.count(); i += 32) {
+        for (index_t i = threadIdx.x; i < at.count(); i += blockDim.x) {
             const double* part = parts + 3 * at.number(c, i);
             all = {all.g + part[0], all.gx + part[1], all.slope + part[2]};
         }
-        all = warp_sum(all);
-        if (threadIdx.x) continue;
-        const double normal = inv_std ? static_cast<double>(inv_std[c]) : 1.0;
-        keep<A>({dgamma, dbeta, dslope, nullptr, nullptr, nullptr, inv_std, 0, 1.0}, c, A(1), all);
-        if (sum_g) sum_g[c] = all.g * share;
-        if (sum_gx) sum_gx[c] = all.gx * normal * share;
+        all = block_gradients(all, shared);
+        if (threadIdx.x == 0) {
+            const double normal = inv_std ? static_cast<double>(inv_std[c]) : 1.0;
+            keep<A>({dgamma, dbeta, dslope, nullptr, nullptr, nullptr, inv_std, 0, 1.0}, c, A(1), all);
+            if (sum_g) sum_g[c] = all.g * share;
+            if (sum_gx) sum_gx[c] = all.gx * normal * share;
+        }
+        __syncthreads();  // until the warps' sums have been read
     }
 }
 

@@ -133,7 +133,8 @@ def moments(
             *(columns.rows_in_piece, parts),
         )
         device.kernel("norm_columns", "finish_moments", x.dtype)(
-            *(_warps(channels), 32, x, parts, mean, var, inv_std, mean64, m2, eps),
+            *(*_finishers(channels, columns.repeat * inner * columns.sums[1]), x, parts),
+            *(mean, var, inv_std, mean64, m2, eps),
             *(channels, inner, columns.repeat, columns.sums[1]),
         )
         return
@@ -148,8 +149,9 @@ def moments(
     )
 
 
-def _warps(channels: int) -> int:
-    return min(channels, 65535)
+def _finishers(channels: int, parts: int) -> tuple[int, int]:
+    """Blocks and threads that add up so many parts of each channel."""
+    return min(channels, 65535), 32 if parts <= 128 else 256
 
 
 def apply(device: Device, x: Array, y: Array, x_hat: Array | None, given: Given) -> None:
@@ -278,7 +280,8 @@ def finish_sums(
     """Adds parts up; `layout` is channels, inner, repeat and pieces."""
     kind = np.float64 if like.dtype == np.float64 else np.float32
     kernel = device.kernel("norm_columns", "finish_sums", kind)
-    kernel(_warps(layout[0]), 32, parts, normal, *sums, share, *layout)
+    channels, inner, repeat, pieces = layout
+    kernel(*_finishers(channels, inner * repeat * pieces), parts, normal, *sums, share, *layout)
 
 
 def apply_gradients(
