@@ -124,6 +124,8 @@ inline unsigned __activemask() {
 }
 inline void __threadfence() {}
 inline void __threadfence_block() {}
+// Who sleeps waits for another block; here none comes but after the end of this one.
+inline void __nanosleep(unsigned) { emulation::runtime->fail("waits for a block that has not run yet"); }
 
 // --- atomics: nothing runs between two instructions of a thread ---
 

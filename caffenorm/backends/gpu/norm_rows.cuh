@@ -110,12 +110,6 @@ __device__ __forceinline__ Task task_number(const Tasks& tasks, index_t ticket) 
     return task;
 }
 
-__device__ __forceinline__ void rest() {
-#ifdef __CUDA_ARCH__
-    __nanosleep(100);
-#endif
-}
-
 // By the first warp, when lane 0 has written the sums of one piece: whether they are the channel's last.
 __device__ __forceinline__ bool brings_last_sum(counter_t* flag, index_t pieces) {
     int last = 0;
@@ -138,7 +132,7 @@ __device__ __forceinline__ void raise_flag(counter_t* flag) {
 
 __device__ __forceinline__ void wait_for_flag(const counter_t* flag, index_t pieces) {
     if (threadIdx.x == 0) {
-        while (load_fresh(flag) <= static_cast<counter_t>(pieces)) rest();
+        while (load_fresh(flag) <= static_cast<counter_t>(pieces)) __nanosleep(100);
         __threadfence();  // the flag before what it stands for
     }
     __syncthreads();  // until the channel is finished
