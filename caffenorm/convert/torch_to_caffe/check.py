@@ -104,9 +104,9 @@ def compare(
     evaluate(trace.graph, trace.constants, dict(zip(trace.inputs, inputs, strict=True)), observe)
     if module is None:
         return Agreement(tuple(found))
-    eager = _against(net, conversion, inputs, module)
-    if isinstance(eager, list):
-        found += [blob for blob in eager if not blob.ok]
+    returned = _returned(module, inputs)
+    if not isinstance(returned, str):
+        found += [blob for blob in _outputs(net, conversion, returned) if not blob.ok]
     return Agreement(tuple(found), _other_batch(net, conversion, inputs, module))
 
 
@@ -135,31 +135,33 @@ def _other_batch(
 ) -> str:
     """What comes of one example more."""
     larger = [torch.cat([tensor, tensor[:1]]) if tensor.dim() else tensor for tensor in inputs]
-    found = _against(net, conversion, larger, module)
-    if isinstance(found, str):
-        return found
-    worst = max((blob.max_rel for blob in found), default=0.0)
+    returned = _returned(module, larger)
+    if isinstance(returned, str):
+        return returned
+    try:
+        _feed(net, larger)
+        net.forward()
+    except CaffenormError as error:
+        return f"the net does not take it: {error}"
+    worst = max((blob.max_rel for blob in _outputs(net, conversion, returned)), default=0.0)
     return (
         "agrees" if worst <= TOLERANCE else f"differs by {worst:.3g}; keep to the batch size of the example"
     )
 
 
-def _against(
-    net: Net, conversion: Conversion, inputs: Sequence[torch.Tensor], module: torch.nn.Module
-) -> list[BlobDifference] | str:
-    """The outputs of the module itself against the net's; or why one of them does not run."""
+def _returned(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor] | str:
+    """What a copy of the module returns in float64; or why it does not run."""
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             returned = in_double(module)(*(in_float64(tensor).clone() for tensor in inputs))
     except Exception as error:  # the module's own code, which may do anything
         return f"the module does not take it ({type(error).__name__})"
-    expected = [value for value in pytree.tree_leaves(returned) if isinstance(value, torch.Tensor)]
-    try:
-        _feed(net, inputs)
-        net.forward()
-    except CaffenormError as error:
-        return f"the net does not take it: {error}"
+    return [value for value in pytree.tree_leaves(returned) if isinstance(value, torch.Tensor)]
+
+
+def _outputs(net: Net, conversion: Conversion, expected: Sequence[torch.Tensor]) -> list[BlobDifference]:
+    """The net's outputs, as they are now, against what the module returned."""
     return [
         BlobDifference(blob, blob, *differences(net.blobs[blob].data, value.numpy()))
         for blob, value in zip(conversion.outputs, expected, strict=True)
