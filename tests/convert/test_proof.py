@@ -19,8 +19,10 @@ from caffenorm.convert import program as program_module
 from caffenorm.convert.program import Chain
 from caffenorm.convert.proof.compare import FLOAT16, FLOAT32, FOLDED
 from caffenorm.convert.proof.figures import arg_max_agreement, cosine, figures, relative, ulps
-from caffenorm.convert.proof.inputs import picture_sets
+from caffenorm.convert.proof.gradients import _backward
+from caffenorm.convert.proof.inputs import picture_sets, random_sets
 from caffenorm.convert.proof.results import Tolerance
+from caffenorm.convert.proof.sides import make_sides
 from caffenorm.convert.rules import norm
 from caffenorm.sources.image import Preprocessing as PicturePreparation
 
@@ -290,6 +292,20 @@ def test_gradients_of_inputs_and_all_parameters_agree() -> None:
         *("data", "conv.weight", "conv.bias", "bn.weight", "bn.bias", "fc.weight", "fc.bias")
     }
     assert found.gradients.worst < 1e-10
+
+
+@pytest.mark.parametrize("top", ["prob", "fc"], ids=["apart", "in place"])
+def test_gradients_start_before_a_softmax_that_would_swallow_them(top: str) -> None:
+    net = made(NET.replace('"Softmax" bottom: "fc" top: "prob"', f'"Softmax" bottom: "fc" top: "{top}"'))
+    net.params["fc"][0].data[...] *= 1e4
+
+    found = verify(net)
+
+    assert found.ok
+    sides = make_sides(net, training=False)
+    _backward(sides, random_sets(sides.net, [0], [4])[0][0])
+    assert np.abs(sides.net.params["conv"][0].diff).max() > 1
+    assert [layer.type for layer in sides.net.layers].count("Softmax") == 0
 
 
 def test_a_right_value_with_a_wrong_gradient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,17 +16,22 @@ from caffenorm.net_build import AUTOMATIC_TOP
 _FILLERS = frozenset({"weight_filler", "bias_filler", "filler"})
 
 
-def copy_net(net: Net, dtype: DTypeLike = np.float64, *, training: bool = False) -> Net:
+def copy_net(
+    net: Net, dtype: DTypeLike = np.float64, *, training: bool = False, to_scores: bool = False
+) -> Net:
     """The same net and weights, every layer by itself, Dropout doing nothing, all gradients computed.
 
     Args:
         net: stays as it is.
         dtype: float32 or float64.
         training: make it a TRAIN net, where BatchNorm takes the batch's statistics.
+        to_scores: end before the softmax of an output, where gradients are not yet next to nothing.
     """
     message = schema.NetParameter()
     message.CopyFrom(net.net_param)
     message.force_backward = True
+    if to_scores:
+        _cut_softmax(message)
     for layer in message.layer:
         layer.ClearField("propagate_down")
         _leave_unfilled(layer)
@@ -48,6 +53,18 @@ def copy_net(net: Net, dtype: DTypeLike = np.float64, *, training: bool = False)
         twin.blobs[name].reshape(net.blobs[name].shape)
     twin.reshape()
     return twin
+
+
+def _cut_softmax(message: schema.NetParameter) -> None:
+    """Leave a softmax out whose result nobody reads, where other layers come before it."""
+    made = {name for layer in message.layer if layer.type not in ("Input", "Softmax") for name in layer.top}
+    read: set[str] = set()
+    for index in reversed(range(len(message.layer))):
+        layer = message.layer[index]
+        if layer.type == "Softmax" and layer.bottom[0] in made and not read & set(layer.top):
+            del message.layer[index]
+        else:
+            read.update(layer.bottom)
 
 
 def _leave_unfilled(layer: schema.LayerParameter) -> None:

@@ -154,7 +154,7 @@ def _tops(sides: Sides) -> tuple[dict[str, Array], str]:
     rng = np.random.default_rng(0)
     outputs = {name: sides.net.blobs[name] for name in sides.net.outputs}
     drawn = {name: np.array(rng.standard_normal(blob.shape)) for name, blob in outputs.items()}
-    return drawn, "random gradients at the outputs"
+    return drawn, "random gradients at the outputs, before a softmax"
 
 
 def _input_gradients(sides: Sides, tensors: Mapping[str, Any]) -> Iterator[_Pair]:  # Any: tensors

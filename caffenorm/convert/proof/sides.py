@@ -41,7 +41,7 @@ def make_sides(net: Net, *, training: bool) -> Sides:
     Raises:
         ConversionError: the net in training has something that PyTorch refuses.
     """
-    twin = copy_net(net, training=training)
+    twin = copy_net(net, training=training, to_scores=True)
     describer = Describer(twin)
     program = describer.run()
     module = settle(build_module(program, np.float64))
