@@ -307,6 +307,10 @@ class Net(NetFiles):
         except (CaffenormError, MemoryError) as error:
             raise self._placed(error, step) from error.__cause__
 
+    def wait(self) -> None:
+        """Wait until the device has done what it was given, on the current stream; a CPU always has."""
+        self._ops.wait()
+
     def forward_all(self, blobs: Iterable[str] | None = None, **inputs: ArrayLike) -> dict[str, Floats]:
         """Run any number of examples through the net, a batch of its input's size at a time.
 

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from caffenorm.blob import Blob
 from caffenorm.net import Net
 
 
@@ -49,14 +50,12 @@ def measure(
         warm_up: runs that are not counted. tick: called after each iteration.
     """
     for name in net.inputs:
-        data = net.blobs[name].data
-        if data.ndim > 1 and not data.any():
-            data[...] = np.random.default_rng(0).standard_normal(data.shape)
+        _fill_if_zero(net.blobs[name])
     backward = any(step.needs_backward for step in net.steps)
     whole_forward, whole_backward = [], []
     for iteration in range(warm_up + iterations):
-        took = _seconds(net.run_forward)
-        took_back = _seconds(net.run_backward) if backward else 0.0
+        took = _seconds(net, net.run_forward)
+        took_back = _seconds(net, net.run_backward) if backward else 0.0
         if iteration >= warm_up:
             whole_forward.append(took)
             whole_backward.append(took_back)
@@ -65,12 +64,12 @@ def measure(
     net.run_forward(0, 0)  # leaves the fused plan
     for iteration in range(warm_up + iterations):
         for i in range(len(net.steps)):
-            took = _seconds(partial(net.run_forward, i, i))
+            took = _seconds(net, partial(net.run_forward, i, i))
             if iteration >= warm_up:
                 forward[i].append(took)
         for i in reversed(range(len(net.steps))) if backward else ():
             if net.steps[i].needs_backward:
-                took = _seconds(partial(net.run_backward, i, i))
+                took = _seconds(net, partial(net.run_backward, i, i))
                 if iteration >= warm_up:
                     back[i].append(took)
         if iteration >= warm_up:
@@ -86,9 +85,16 @@ def measure(
     )
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _fill_if_zero(blob: Blob) -> None:
+    data = blob.data
+    if data.ndim > 1 and not data.any():
+        data[...] = np.random.default_rng(0).standard_normal(data.shape)
+
+
+def _seconds(net: Net, work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
+    net.wait()
     return time.perf_counter() - start
 
 

@@ -96,6 +96,12 @@ def test_the_loss_is_on_the_host_already(emulated: Any) -> None:
     assert net.loss > 0
 
 
+def test_waiting_is_what_the_caller_asks_for(emulated: Any) -> None:
+    net = made(PROB, caffenorm.TEST)
+
+    assert seen_in(net.wait) == (0, 0, 1)
+
+
 def test_clearing_gradients_copies_nothing(emulated: Any) -> None:
     net = made(LOSS, caffenorm.TRAIN)
     net.run_forward()

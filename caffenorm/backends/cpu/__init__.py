@@ -46,6 +46,9 @@ class CpuOps(CpuNorm, CpuChannel, CpuStatistics, CpuActivation, CpuWindow, CpuCo
         """Nothing to select."""
         return _NO_CONTEXT
 
+    def wait(self) -> None:
+        """Ops are done when they return."""
+
     def is_device_array(self, value: Any) -> bool:
         """No: arrays of the host's memory have no device."""
         return False

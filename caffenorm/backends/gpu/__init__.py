@@ -52,6 +52,11 @@ class GpuOps(GpuNorm, GpuChannel, GpuStatistics, GpuActivation, GpuWindow, GpuCo
         context: AbstractContextManager[Any] = self.device.selected()
         return context
 
+    def wait(self) -> None:
+        """Wait until this GPU's current stream has done all that it was given."""
+        with self.device.selected():
+            self.xp.cuda.get_current_stream(self.device.index).synchronize()
+
     def is_device_array(self, value: Any) -> bool:  # Any: of whatever library
         """Whether it lies on a GPU and says so, by DLPack or `__cuda_array_interface__`."""
         if isinstance(value, self.xp.ndarray):

@@ -50,6 +50,9 @@ class Ops(
     def selected(self) -> AbstractContextManager[Any]:  # Any: nobody looks at it
         """Context in which `xp` works on this device's arrays."""
 
+    def wait(self) -> None:
+        """Wait until the current stream has done all that it was given."""
+
     def is_device_array(self, value: Any) -> bool:
         """Whether `value`, of any library, lies in a GPU's memory; a backend of the host says no."""
 
