@@ -18,6 +18,9 @@ Pathish = str | os.PathLike[str]
 def atomic_write(path: Pathish, mode: str = "wb") -> Iterator[IO[Any]]:  # Any: bytes or text, by mode
     """Open a temporary sibling of `path`; rename it to `path` when the block ends well, remove it when not.
 
+    A link stays one, and the file that it names is replaced. What is no file, a pipe or a device, is written to
+    as it stands.
+
     Raises:
         ConfigError: the folder is missing or cannot be written, or `path` is a folder.
     """
@@ -25,6 +28,14 @@ def atomic_write(path: Pathish, mode: str = "wb") -> Iterator[IO[Any]]:  # Any: 
     if target.is_dir():
         raise ConfigError(f"cannot write {target}: it is a folder; name a file in it")
     encoding = None if "b" in mode else "utf-8"
+    if target.exists() and not target.is_file():
+        try:
+            with open(target, mode, encoding=encoding) as handle:
+                yield handle
+        except OSError as error:
+            raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
+        return
+    target = Path(os.path.realpath(target))
     try:
         handle_number, temporary = tempfile.mkstemp(
             prefix=f".{target.name}.", suffix=".part", dir=target.parent
