@@ -18,8 +18,8 @@ Pathish = str | os.PathLike[str]
 def atomic_write(path: Pathish, mode: str = "wb") -> Iterator[IO[Any]]:  # Any: bytes or text, by mode
     """Open a temporary sibling of `path`; rename it to `path` when the block ends well, remove it when not.
 
-    A link stays one, and the file that it names is replaced. What is no file, a pipe or a device, is written to
-    as it stands.
+    A link stays one, and the file that it names is replaced. What is no file, a pipe or a device, is written
+    to as it stands.
 
     Raises:
         ConfigError: the folder is missing or cannot be written, or `path` is a folder.

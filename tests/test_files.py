@@ -27,9 +27,13 @@ def test_a_file_appears_whole(tmp_path):
 def test_what_fails_leaves_the_old_file(tmp_path):
     (tmp_path / "a").write_text("old")
 
-    with pytest.raises(RuntimeError), atomic_write(tmp_path / "a", "w") as handle:
-        handle.write("half")
-        raise RuntimeError
+    def fail() -> None:
+        with atomic_write(tmp_path / "a", "w") as handle:
+            handle.write("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
 
     assert (tmp_path / "a").read_text() == "old"
     assert os.listdir(tmp_path) == ["a"]
