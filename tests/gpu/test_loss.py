@@ -1,143 +1,324 @@
-"""Loss ops on the GPU against the CPU's, which are held to definitions and to PyTorch."""
+"""Loss ops on the GPU: the same as on the CPU; bad labels are named, and read nothing."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from ops_on_both import assert_same, run_on_both
+from device_arrays import to_device, unset
+from emulation import emulated_cupy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-VIEWS = pytest.mark.parametrize("view", [(1, 2, 1), (70, 5, 1), (3, 40, 1), (2, 3, 7), (2, 4, 700)])
+from caffenorm.backends.cpu import CpuOps
+
+CPU = CpuOps(1)
 FLOOR = 1e-20
+TOLERANCE = {"f4": 2e-6, "f8": 1e-13}
+DTYPES = pytest.mark.parametrize("dtype", ["f4", "f8"])
+few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+VIEWS = st.tuples(st.integers(1, 40), st.integers(1, 12), st.sampled_from([1, 2, 7, 300]))
+IGNORED = st.sampled_from([None, 0, 255])
 
 
-def scores(view: Any, dtype: Any, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Positive numbers, and labels with fractions, which are cut off."""
-    rng = np.random.default_rng(seed)
-    prob = rng.random(view).astype(dtype)
-    prob.reshape(-1)[0] = 0
-    labels = rng.integers(0, view[1], (view[0], view[2])).astype(dtype)
-    return prob, labels + dtype(0.25)
+def random(shape, dtype, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def probabilities(view, dtype, seed=0):
+    e = np.exp(np.random.default_rng(seed).normal(size=view) * 3)
+    return (e / e.sum(1, keepdims=True)).astype(dtype)
+
+
+def labels_of(view, dtype, ignored, seed=0):
+    """Classes, not all whole, some of them the ignored one."""
+    labels = np.random.default_rng(seed).integers(0, view[1], (view[0], view[2])).astype(dtype)
+    if ignored == 255:
+        labels.reshape(-1)[::3] = 255
+    return labels + np.asarray(0.25, dtype)
+
+
+def close(found, expected, dtype, scale=1.0):
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale)
+
+
+def both(gpu_ops, call, *arrays, out=None):
+    """call(ops, *arrays, out) on both sides: (CPU's numbers, its out, the GPU's numbers, its out)."""
+    expected = None if out is None else np.full(out[0], np.nan, out[1])
+    numbers = call(CPU, *arrays, expected)
+    on_device = [None if array is None else to_device(gpu_ops, array, 1) for array in arrays]
+    made = None if out is None else unset(gpu_ops, *out)
+    found = call(gpu_ops, *on_device, made)
+    return numbers, expected, found, None if made is None else gpu_ops.xp.asnumpy(made)
+
+
+# --- classes ---
 
 
 @DTYPES
-@VIEWS
-@pytest.mark.parametrize("ignore", [None, 1, 255])
-def test_losses_of_classes(gpu_ops: Any, dtype: Any, view: Any, ignore: int | None) -> None:
-    prob, labels = scores(view, dtype)
-    if ignore == 255:
-        labels.reshape(-1)[::2] = 255
-    dx = np.empty_like(prob)
-    weights = np.random.default_rng(1).random(view[1]).astype(dtype)
-    matrix = np.random.default_rng(2).random((view[1], view[1])).astype(dtype)
+@few
+@given(view=VIEWS, weighted=st.booleans(), ignored=IGNORED)
+def test_log_loss_is_the_cpus(gpu_ops, dtype, view, weighted, ignored):
+    prob, labels = probabilities(view, dtype), labels_of(view, dtype, ignored)
+    prob.reshape(-1)[::5] = 0  # raised to the floor
+    weights = np.linspace(0.5, 2, view[1]).astype(dtype) if weighted else None
 
-    for given in (None, weights):
-        assert_same(gpu_ops, "log_loss", prob, labels, FLOOR, ignore_label=ignore, weights=given)
-        for smoothing in (0.0, 0.1):
-            assert_same(gpu_ops, "softmax_loss_backward", prob, labels, dx, 0.7, ignore_label=ignore,
-                        weights=given, smoothing=smoothing)  # fmt: skip
-    assert_same(gpu_ops, "infogain_loss", prob, labels, matrix, FLOOR, ignore_label=ignore)
-    assert_same(
-        gpu_ops, "infogain_loss_backward", prob, labels, matrix, dx, 0.7, ignore_label=ignore, rtol=1e-5
+    expected, _, found, _ = both(
+        gpu_ops,
+        lambda ops, p, t, w, _: ops.log_loss(p, t, FLOOR, ignore_label=ignored, weights=w),
+        *(prob, labels, weights),
     )
-    if ignore != 255:
-        assert_same(gpu_ops, "log_loss_backward", prob, labels, dx, 0.7, 1e-3)
+
+    assert found[1:] == expected[1:]
+    close(found[0], expected[0], dtype)
 
 
 @DTYPES
-@VIEWS
-@pytest.mark.parametrize("by_class", [False, True])
-@pytest.mark.parametrize("ignore", [None, 0])
-def test_accuracy(gpu_ops: Any, dtype: Any, view: Any, by_class: bool, ignore: int | None) -> None:
-    x, labels = scores(view, dtype)
-    x = np.round(4 * x)
-    x.reshape(-1)[-1] = np.nan
-    shares = np.full(view[1], 9, dtype) if by_class else None
+@few
+@given(view=VIEWS)
+def test_log_loss_backward_is_the_cpus(gpu_ops, dtype, view):
+    prob, labels = probabilities(view, dtype), labels_of(view, dtype, None)
 
-    for top_k in (1, 2):
-        for _ in range(2):  # the counts begin at 0 each time
-            assert_same(gpu_ops, "accuracy", x, labels, top_k, ignore_label=ignore, by_class=shares)
+    _, expected, bad, found = both(
+        gpu_ops,
+        lambda ops, p, t, dx: ops.log_loss_backward(p, t, dx, 0.5, FLOOR),
+        prob,
+        labels,
+        out=(view, dtype),
+    )
+
+    assert bad == -1
+    close(found, expected, dtype)
 
 
 @DTYPES
-@pytest.mark.parametrize("squared", [False, True])
-@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (40, 37)])
-def test_hinge_loss(gpu_ops: Any, dtype: Any, squared: bool, shape: Any) -> None:
-    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
-    labels = np.random.default_rng(1).integers(0, shape[1], shape[0]).astype(dtype)
+@few
+@given(view=VIEWS, weighted=st.booleans(), ignored=IGNORED, smoothing=st.sampled_from([0.0, 0.1]))
+def test_softmax_loss_backward_is_the_cpus(gpu_ops, dtype, view, weighted, ignored, smoothing):
+    prob, labels = probabilities(view, dtype), labels_of(view, dtype, ignored)
+    weights = np.linspace(0.5, 2, view[1]).astype(dtype) if weighted else None
+
+    _, expected, _, found = both(
+        gpu_ops,
+        lambda ops, p, t, w, dx: ops.softmax_loss_backward(
+            p, t, dx, 0.5, ignore_label=ignored, weights=w, smoothing=smoothing
+        ),
+        *(prob, labels, weights),
+        out=(view, dtype),
+    )
+
+    close(found, expected, dtype)
+
+
+@DTYPES
+@few
+@given(view=VIEWS, ignored=IGNORED)
+def test_infogain_is_the_cpus(gpu_ops, dtype, view, ignored):
+    prob, labels, matrix = (
+        probabilities(view, dtype),
+        labels_of(view, dtype, ignored),
+        random((view[1],) * 2, dtype),
+    )
+
+    expected, _, found, _ = both(
+        gpu_ops,
+        lambda ops, p, t, m, _: ops.infogain_loss(p, t, m, FLOOR, ignore_label=ignored),
+        *(prob, labels, matrix),
+    )
+    _, slopes, _, found_slopes = both(
+        gpu_ops,
+        lambda ops, p, t, m, dx: ops.infogain_loss_backward(p, t, m, dx, 0.5, ignore_label=ignored),
+        *(prob, labels, matrix),
+        out=(view, dtype),
+    )
+
+    assert found[1:] == expected[1:]
+    close(found[0], expected[0], dtype, scale=prob.size)
+    close(found_slopes, slopes, dtype, scale=view[1])
+
+
+@DTYPES
+@few
+@given(num=st.integers(1, 60), classes=st.integers(1, 40), squared=st.booleans())
+def test_hinge_is_the_cpus(gpu_ops, dtype, num, classes, squared):
+    x, labels = random((num, classes), dtype), labels_of((num, classes, 1), dtype, None).reshape(-1)
     x[0, 0] = np.nan
 
-    assert_same(gpu_ops, "hinge_loss", x, labels, squared)
-    assert_same(gpu_ops, "hinge_loss_backward", x, labels, np.empty_like(x), 0.3, squared)
+    expected, _, found, _ = both(gpu_ops, lambda ops, x, t, _: ops.hinge_loss(x, t, squared), x, labels)
+    _, slopes, _, found_slopes = both(
+        gpu_ops,
+        lambda ops, x, t, dx: ops.hinge_loss_backward(x, t, dx, 0.5, squared),
+        x,
+        labels,
+        out=(x.shape, dtype),
+    )
+
+    assert found[1] == -1
+    close(found[0], expected[0], dtype)
+    close(found_slopes, slopes, dtype)
 
 
-@pytest.mark.parametrize("bad", [-1.0, 4.0, np.nan, 1e20])
-@pytest.mark.parametrize("place", [0, 700, 1399])
-def test_the_first_label_that_is_no_class_is_named_and_nothing_is_written(
-    gpu_ops: Any, bad: float, place: int
-) -> None:
-    prob, labels = scores((2, 4, 700), np.float32)
-    labels.reshape(-1)[place:] = bad
-    dx, matrix = np.full_like(prob, 7), np.ones((4, 4), "f4")
+@few
+@given(view=VIEWS, ignored=IGNORED, top_k=st.integers(1, 4), seed=st.integers(0, 9))
+def test_accuracy_is_the_cpus(gpu_ops, view, ignored, top_k, seed):
+    scores = np.random.default_rng(seed).integers(0, 5, view).astype("f4")  # with ties
+    scores.reshape(-1)[:: 1 + scores.size // 5] = np.nan
+    labels = labels_of(view, "f4", ignored, seed)
 
-    for name, args in {
-        "log_loss": (prob, labels, FLOOR),
-        "log_loss_backward": (prob, labels, dx, 1.0, FLOOR),
-        "softmax_loss_backward": (prob, labels, dx, 1.0),
-        "infogain_loss": (prob, labels, matrix, FLOOR),
-        "infogain_loss_backward": (prob, labels, matrix, dx, 1.0),
-        "accuracy": (prob, labels, 1),
-        "hinge_loss_backward": (prob[0].T, labels[0], dx[0].T, 1.0, False) if place < 700 else None,
-    }.items():
-        if args is None:
-            continue
-        args = tuple(
-            np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value for value in args
-        )
-        on_cpu, on_gpu = run_on_both(gpu_ops, name, *args)
-        assert on_gpu[0] == on_cpu[0], name
-        for cpu, gpu in zip(on_cpu[1:], on_gpu[1:], strict=True):
-            np.testing.assert_array_equal(gpu, cpu)
+    expected, shares, found, found_shares = both(
+        gpu_ops,
+        lambda ops, x, t, by: ops.accuracy(x, t, top_k, ignore_label=ignored, by_class=by),
+        *(scores, labels),
+        out=((view[1],), "f4"),
+    )
+
+    assert found == expected
+    np.testing.assert_array_equal(found_shares, shares)
+    assert (
+        gpu_ops.accuracy(to_device(gpu_ops, scores), to_device(gpu_ops, labels), top_k, ignore_label=ignored)
+        == found
+    )
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 3.0, np.nan, np.inf, 1e30])
+def test_the_first_bad_label_is_named_and_reads_nothing(gpu_ops, wrong):
+    prob, matrix = (
+        to_device(gpu_ops, probabilities((9, 3, 700), "f4")),
+        to_device(gpu_ops, np.eye(3, dtype="f4")),
+    )
+    labels = np.ones((9, 700), "f4")
+    labels[2, 30] = labels[8, 699] = wrong
+    given_labels, dx = to_device(gpu_ops, labels), unset(gpu_ops, (9, 3, 700), "f4")
+
+    assert gpu_ops.log_loss(prob, given_labels, FLOOR) == (0.0, 0, 1430)
+    assert gpu_ops.infogain_loss(prob, given_labels, matrix, FLOOR) == (0.0, 0, 1430)
+    assert gpu_ops.accuracy(prob, given_labels, 1) == (0, 0, 1430)
+    rows, row_labels = prob.reshape(2100 * 3, 3), to_device(gpu_ops, np.resize(labels, 6300))
+    assert gpu_ops.hinge_loss(rows, row_labels, False) == (0.0, 1430)
+    gpu_ops.softmax_loss_backward(prob, given_labels, dx, 1.0)
+    assert not gpu_ops.xp.asnumpy(dx)[2, :, 30].any()
+    gpu_ops.infogain_loss_backward(prob, given_labels, matrix, dx, 1.0)
+    assert not gpu_ops.xp.asnumpy(dx)[8, :, 699].any()
+    gpu_ops.log_loss_backward(prob, given_labels, dx, 1.0, FLOOR)
+    assert not gpu_ops.xp.asnumpy(dx)[8, :, 699].any()
+
+
+def test_labels_of_another_shape_are_an_error(gpu_ops):
+    prob, labels = unset(gpu_ops, (2, 3, 4), "f4"), unset(gpu_ops, (2, 3), "f4")
+
+    with pytest.raises(ValueError, match=r"labels of shape \(2, 3\) for \(2, 4\) positions"):
+        gpu_ops.log_loss(prob, labels, FLOOR)
+
+
+# --- two arrays ---
 
 
 @DTYPES
-@pytest.mark.parametrize("size", [1, 100, 5000])
-def test_losses_of_two_arrays(gpu_ops: Any, dtype: Any, size: int) -> None:
-    rng = np.random.default_rng(0)
-    a, b, inside, outside = (rng.normal(size=size).astype(dtype) for _ in range(4))
-    target, dx = rng.integers(0, 3, size).astype(dtype), np.empty(size, dtype)
+@few
+@given(count=st.sampled_from([1, 3, 1000, 1025, 5000]), ignored=st.sampled_from([None, 1]))
+def test_elementwise_losses_are_the_cpus(gpu_ops, dtype, count, ignored):
+    a, b = random(count, dtype) * 4, random(count, dtype, 1)
+    target = np.random.default_rng(2).integers(0, 2, count).astype(dtype)
 
-    assert_same(gpu_ops, "squared_distance", a, b)
-    assert_same(gpu_ops, "squared_distance", a, b, dx, aligned=False)
-    for ignore in (None, 2):
-        assert_same(gpu_ops, "sigmoid_cross_entropy", a, target, ignore_label=ignore)
-        assert_same(gpu_ops, "sigmoid_cross_entropy_backward", a, target, dx, 0.3, ignore_label=ignore)
-    for weights in ({}, {"inside": inside}, {"inside": inside, "outside": outside}):
-        assert_same(gpu_ops, "smooth_l1_loss", a, b, 1.3, **weights)
-        for weigh in (True, False):
-            assert_same(gpu_ops, "smooth_l1_loss_backward", a, b, dx, 0.3, 1.3, weigh_inside=weigh, **weights,
-                        rtol=1e-5)  # fmt: skip
+    expected, diff, found, found_diff = both(
+        gpu_ops, lambda ops, a, b, d: ops.squared_distance(a, b, d), a, b, out=((count,), dtype)
+    )
+    close(found, expected, dtype)
+    np.testing.assert_array_equal(found_diff, diff)
+
+    expected, _, found, _ = both(
+        gpu_ops, lambda ops, x, t, _: ops.sigmoid_cross_entropy(x, t, ignore_label=ignored), a, target
+    )
+    assert found[1] == expected[1]
+    close(found[0], expected[0], dtype)
+    _, slopes, _, found_slopes = both(
+        gpu_ops,
+        lambda ops, x, t, dx: ops.sigmoid_cross_entropy_backward(x, t, dx, 0.5, ignore_label=ignored),
+        *(a, target),
+        out=((count,), dtype),
+    )
+    close(found_slopes, slopes, dtype)
 
 
 @DTYPES
-@pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("shape", [(1, 1), (40, 3), (3, 300)])
-def test_contrastive_loss(gpu_ops: Any, dtype: Any, legacy: bool, shape: Any) -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(0, 0.4, shape).astype(dtype), rng.normal(0, 0.4, shape).astype(dtype)
-    similar = rng.integers(0, 2, shape[0]).astype(dtype)
-    squared = ((a - b) ** 2).sum(1)
+@few
+@given(
+    count=st.sampled_from([1, 1000, 3001]), inside=st.booleans(), outside=st.booleans(), weigh=st.booleans()
+)
+def test_smooth_l1_is_the_cpus(gpu_ops, dtype, count, inside, outside, weigh):
+    a, b = random(count, dtype), random(count, dtype, 1)
+    a[0] = np.nan if count > 1 else a[0]
+    w_in, w_out = (
+        (random(count, dtype, 2) if inside else None),
+        (random(count, dtype, 3) if outside else None),
+    )
 
-    assert_same(gpu_ops, "contrastive_loss", a, b, similar, np.empty_like(squared), 1.0, legacy)
-    dx, numbers = np.empty_like(a), (0.3, 1.0, legacy, 1e-4)
-    assert_same(gpu_ops, "contrastive_loss_backward", a, b, similar, squared, dx, *numbers, rtol=1e-5)
+    expected, _, found, _ = both(
+        gpu_ops,
+        lambda ops, a, b, i, o, _: ops.smooth_l1_loss(a, b, 1.5, inside=i, outside=o),
+        a,
+        b,
+        w_in,
+        w_out,
+    )
+    _, slopes, _, found_slopes = both(
+        gpu_ops,
+        lambda ops, a, b, i, o, dx: ops.smooth_l1_loss_backward(
+            a, b, dx, 0.5, 1.5, inside=i, outside=o, weigh_inside=weigh
+        ),
+        *(a, b, w_in, w_out),
+        out=((count,), dtype),
+    )
+
+    close(found, expected, dtype, scale=count)
+    close(found_slopes, slopes, dtype)
 
 
-def test_nothing_to_add_up_is_0(gpu_ops: Any) -> None:
-    none, labels = np.empty((0, 3, 2), "f4"), np.empty((0, 2), "f4")
-    flat = np.empty(0, "f4")
+@DTYPES
+@few
+@given(num=st.integers(1, 30), dim=st.sampled_from([1, 2, 300]), legacy=st.booleans())
+def test_contrastive_is_the_cpus(gpu_ops, dtype, num, dim, legacy):
+    a, b = random((num, dim), dtype) / dim, random((num, dim), dtype, 1) / dim
+    similar = np.random.default_rng(2).integers(0, 2, num).astype(dtype)
+
+    expected, squared, found, found_squared = both(
+        gpu_ops,
+        lambda ops, a, b, s, q: ops.contrastive_loss(a, b, s, q, 1.0, legacy),
+        a,
+        b,
+        similar,
+        out=((num,), dtype),
+    )
+    _, slopes, _, found_slopes = both(
+        gpu_ops,
+        lambda ops, a, b, s, q, dx: ops.contrastive_loss_backward(a, b, s, q, dx, 0.5, 1.0, legacy, 1e-4),
+        *(a, b, similar, squared),
+        out=((num, dim), dtype),
+    )
+
+    close(found, expected, dtype)
+    close(found_squared, squared, dtype)
+    close(found_slopes, slopes, dtype)
+
+
+def test_a_sum_reads_back_once_and_a_gradient_never(gpu_ops):
+    if gpu_ops.xp is not emulated_cupy:
+        pytest.skip("counts what the emulation is asked for")
+    prob, labels = (
+        to_device(gpu_ops, probabilities((4, 3, 50), "f4")),
+        to_device(gpu_ops, np.ones((4, 50), "f4")),
+    )
+    emulated_cupy.events.clear()
+
+    gpu_ops.log_loss(prob, labels, FLOOR)
+
+    assert emulated_cupy.events["to_host"] == 1
+    emulated_cupy.events.clear()
+    gpu_ops.softmax_loss_backward(prob, labels, prob, 1.0)
+    assert not {"to_host", "to_device", "synchronise"} & set(emulated_cupy.events)
+
+
+def test_nothing_to_add_up_is_0(gpu_ops):
+    none, labels, flat = np.empty((0, 3, 2), "f4"), np.empty((0, 2), "f4"), np.empty(0, "f4")
 
     for name, args in {
         "log_loss": (none, labels, FLOOR),
@@ -151,9 +332,9 @@ def test_nothing_to_add_up_is_0(gpu_ops: Any) -> None:
         assert getattr(gpu_ops, name)(*on_device) in (0.0, (0.0, 0), (0.0, 0, -1), -1)
 
 
-def test_what_does_not_fit_is_refused(gpu_ops: Any) -> None:
+def test_what_does_not_fit_is_refused(gpu_ops):
     xp = gpu_ops.xp
-    prob, labels = (xp.asarray(array) for array in scores((2, 3, 4), np.float32))
+    prob, labels = (xp.asarray(array) for array in (probabilities((2, 3, 4), "f4"), np.zeros((2, 4), "f4")))
     flat = xp.zeros(3, np.float32)
 
     with pytest.raises(ValueError, match="labels of shape"):

@@ -112,15 +112,28 @@ def test_rows_are_taken_and_added(gpu_ops: Any, dtype: Any, rows: int, size: int
     assert_same(gpu_ops, "add_rows", normal((n, size), dtype), index, normal((rows, size), dtype, 1), rtol=0)
 
 
-@pytest.mark.parametrize("bad", [-1, 3])
-def test_rows_that_are_not_there_are_refused(gpu_ops: Any, bad: int) -> None:
-    xp = gpu_ops.xp
-    three, two, index = xp.zeros((3, 2), "f4"), xp.zeros((2, 2), "f4"), xp.asarray(np.array([0, bad]))
+def test_numbers_of_no_row_read_and_write_nothing(gpu_ops: Any) -> None:
+    x, y = gpu_ops.xp.asarray(normal((3, 4), np.float32)), gpu_ops.xp.zeros((5, 4), np.float32)
+    ones, index = gpu_ops.xp.ones((5, 4), np.float32), gpu_ops.xp.asarray(np.array([1, -1, 3, 2**40, 0]))
 
-    with pytest.raises(IndexError, match=f"row {bad} at place 1, of 3 rows"):
-        gpu_ops.take_rows(three, index, two)
-    with pytest.raises(IndexError, match=f"row {bad} at place 1, of 3 rows"):
-        gpu_ops.add_rows(two, index, three)
+    gpu_ops.take_rows(x, index, y)
+    gpu_ops.add_rows(ones, index, x)
+
+    before = normal((3, 4), np.float32)
+    np.testing.assert_array_equal(
+        gpu_ops.xp.asnumpy(y), np.stack([before[1], *np.zeros((3, 4), "f4"), before[0]])
+    )
+    np.testing.assert_array_equal(gpu_ops.xp.asnumpy(x), before + np.array([[1], [1], [0]], "f4"))
+
+
+def test_whole_numbers_of_another_size_are_refused(gpu_ops: Any) -> None:
+    xp = gpu_ops.xp
+    x = xp.zeros((3, 4), np.float32)
+
+    with pytest.raises(TypeError, match="index holds int32, it must be int64"):
+        gpu_ops.take_rows(x, xp.zeros(3, np.int32), x)
+    with pytest.raises(TypeError, match="winner holds int64, it must be int32"):
+        gpu_ops.maximum([x, x], x, xp.zeros(12, np.int64))
 
 
 @DTYPES

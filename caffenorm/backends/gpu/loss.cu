@@ -1,345 +1,352 @@
-// CUDA kernels of the loss family: sums over a batch, and gradients.
+// Losses: sums over a batch, and gradients.
 //
-// Sums are double: each block adds up its share and leaves (sum, how many count) in `parts`; `finish` adds the
-// blocks' in the order of their index and leaves sum, count and first bad label in `results`, which Python reads.
+// A sum leaves three doubles for each block in `parts`: the sum of its terms, how many positions count, and the
+// first bad label (or 2^53, which no label is at). `add_up` adds the blocks in their order. A block takes the
+// same positions on every device, so that results are the same everywhere. Terms are computed in double.
 //
-// Labels: `find_bad` leaves in marks[0] how far from the end the first label stands that is no class (0: all are
-// good); it is a maximum of whole numbers, so the order of threads does not matter. The kernels after it do
-// nothing where there is one, and so read nothing out of bounds; `finish` sets the mark back to 0.
-//
-// Positions are (outer, inner), flat; a position's channels lie `inner` apart.
+// Labels come as T and are cut to whole numbers; what is no class reads nothing, and its gradients are 0.
 
 #include "common.cuh"
 
-// --- labels ---
+constexpr double NO_LABEL = 9007199254740992.0;
+constexpr index_t NO_CLASS = -2147483648ll;  // what a label that fits no 32-bit int is cut to
 
-// The label cut to a whole number; what fits no 32-bit int, and a NaN, is no class.
 template <typename T>
 __device__ __forceinline__ index_t class_of(T label) {
-    if (label > -2147483649.0 && label < 2147483648.0) return static_cast<index_t>(label);
-    return -2147483648ll;
+    const double value = label;
+    return value > -2147483649.0 && value < 2147483648.0 ? static_cast<index_t>(value) : NO_CLASS;
 }
 
-template <typename T>
-__global__ void find_bad(const T* __restrict__ labels, unsigned long long* marks, index_t count, index_t classes,
-                         index_t ignores, index_t ignored) {
-    for (index_t i = thread_index(); i < count; i += grid_stride()) {
-        const index_t label = class_of(labels[i]);
-        if ((label < 0 || label >= classes) && !(ignores && label == ignored))
-            atomicMax(marks, static_cast<unsigned long long>(count - i));
+__device__ __forceinline__ bool is_class(index_t label, index_t classes) { return label >= 0 && label < classes; }
+
+// What one thread has found.
+struct Tally {
+    double total = 0, counted = 0, bad = NO_LABEL;
+
+    // Whether position p counts; remembers the first whose label is bad.
+    __device__ __forceinline__ bool takes(index_t p, index_t label, index_t classes, bool ignores, index_t ignored) {
+        if (ignores && label == ignored) return false;
+        if (is_class(label, classes)) return true;
+        if (p < bad) bad = static_cast<double>(p);
+        return false;
+    }
+};
+
+__device__ __forceinline__ double warp_least(double value) {
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+        const double other = shuffle_xor(value, lanes);
+        value = other < value ? other : value;
+    }
+    return value;
+}
+
+// The whole block's tally, written by thread 0; all threads call it.
+__device__ __forceinline__ void write_tally(const Tally& tally, double* parts) {
+    __shared__ double shared[32];
+    const double total = block_sum(tally.total, shared);
+    const double counted = block_sum(tally.counted, shared);
+    double bad = warp_least(tally.bad);
+    const int lane = thread_in_block() % 32;
+    __syncthreads();  // until the sums are read
+    if (lane == 0) shared[thread_in_block() / 32] = bad;
+    __syncthreads();  // until all warps' values are there
+    if (thread_in_block() >= 32) return;
+    bad = warp_least(lane * 32 < threads_in_block() ? shared[lane] : NO_LABEL);
+    if (lane == 0) {
+        double* part = parts + 3 * static_cast<index_t>(blockIdx.x);
+        part[0] = total;
+        part[1] = counted;
+        part[2] = bad;
     }
 }
 
-// --- sums ---
-
-using Tally = Pair<double>;
-
-// All threads of the block call it.
-__device__ __forceinline__ void put_tally(const Tally& mine, double* parts) {
-    __shared__ Tally shared[32];
-    const Tally sum = block_sum(mine, shared);
-    if (thread_in_block() == 0) {
-        parts[2 * blockIdx.x] = sum.first;
-        parts[2 * blockIdx.x + 1] = sum.second;
-    }
-}
-
-// One block. results: the sum, how many count, index of the first bad label or -1.
+// result = the sum over all parts, in their order; one thread.
 // instances: T = double
 template <typename T>
-__global__ void finish(const T* __restrict__ parts, unsigned long long* marks, T* __restrict__ results,
-                       index_t blocks, index_t count) {
-    __shared__ Tally shared[32];
-    Tally mine = {0, 0};
-    for (index_t i = threadIdx.x; i < blocks; i += blockDim.x) mine = mine + Tally{parts[2 * i], parts[2 * i + 1]};
-    const Tally sum = block_sum(mine, shared);
-    if (threadIdx.x != 0) return;
-    const unsigned long long mark = marks[0];
-    results[0] = mark ? 0.0 : sum.first;
-    results[1] = mark ? 0.0 : sum.second;
-    results[2] = mark ? static_cast<double>(count - static_cast<index_t>(mark)) : -1.0;
-    marks[0] = 0;
-}
-
-// --- classes ---
-
-template <typename T>
-__global__ void log_loss(const T* __restrict__ prob, const T* __restrict__ labels, const T* __restrict__ weights,
-                         const unsigned long long* marks, double* parts, index_t count, index_t channels,
-                         index_t inner, double floor, index_t ignores, index_t ignored) {
-    const T least = static_cast<T>(floor);
-    Tally tally = {0, 0};
-    for (index_t i = thread_index(); i < count && !marks[0]; i += grid_stride()) {
-        const index_t label = class_of(labels[i]);
-        if (ignores && label == ignored) continue;
-        const T value = prob[(i / inner * channels + label) * inner + i % inner];
-        const double term = log(static_cast<double>(value < least ? least : value));
-        tally.first -= weights ? term * weights[label] : term;
-        tally.second += 1;
+__global__ void add_up(const T* parts, T* result, index_t count) {
+    if (thread_index() > 0) return;
+    T total = 0, counted = 0, bad = NO_LABEL;
+    for (index_t k = 0; k < count; k++) {
+        total += parts[3 * k];
+        counted += parts[3 * k + 1];
+        if (parts[3 * k + 2] < bad) bad = parts[3 * k + 2];
     }
-    put_tally(tally, parts);
+    result[0] = total;
+    result[1] = counted;
+    result[2] = bad;
 }
 
-// A thread an element of dx.
+// At least `floor`; a NaN stays one.
 template <typename T>
-__global__ void log_loss_backward(const T* __restrict__ prob, const T* __restrict__ labels,
-                                  const unsigned long long* marks, T* __restrict__ dx, index_t size,
-                                  index_t channels, index_t inner, double scale, double floor) {
-    if (marks[0]) return;
-    const T least = static_cast<T>(floor);
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
-        const index_t position = i / inner / channels * inner + i % inner;
-        const bool at_label = i / inner % channels == class_of(labels[position]);
-        dx[i] = at_label ? static_cast<T>(-scale) / (prob[i] < least ? least : prob[i]) : T(0);
+__device__ __forceinline__ T raised(T value, T floor) {
+    return value < floor ? floor : value;
+}
+
+// --- against one class label a position; prob, dx (outer, channels, inner), labels (outer, inner) ---
+
+// weights (channels,) may be null.
+template <typename T>
+__global__ void log_loss(const T* prob, const T* labels, const T* weights, double* parts, index_t count,
+                         index_t channels, index_t inner, double floor, index_t ignores, index_t ignored) {
+    Tally tally;
+    for (index_t p = thread_index(); p < count; p += grid_stride()) {
+        const index_t label = class_of(labels[p]);
+        if (!tally.takes(p, label, channels, ignores, ignored)) continue;
+        const T value = raised(prob[(p / inner * channels + label) * inner + p % inner], static_cast<T>(floor));
+        double term = log(static_cast<double>(value));
+        if (weights) term *= weights[label];
+        tally.total -= term;
+        tally.counted += 1;
+    }
+    write_tally(tally, parts);
+}
+
+template <typename T>
+__global__ void log_loss_backward(const T* prob, const T* labels, T* dx, index_t count, index_t channels,
+                                  index_t inner, double scale, double floor) {
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        const index_t in = i % inner, c = i / inner % channels, o = i / inner / channels;
+        const bool here = class_of(labels[o * inner + in]) == c;
+        dx[i] = here ? static_cast<T>(-scale) / raised(prob[i], static_cast<T>(floor)) : T(0);
     }
 }
 
-// dx = scale * w[label] * (mass * p - target): `at_label` is the label's target, `elsewhere` the others'.
+// dx = scale * weights[label] * (mass * prob - target), target `at_label` at the label and `elsewhere` at others.
 template <typename T>
-__global__ void softmax_loss_backward(const T* __restrict__ prob, const T* __restrict__ labels,
-                                      const T* __restrict__ weights, const unsigned long long* marks,
-                                      T* __restrict__ dx, index_t size, index_t channels, index_t inner,
-                                      double scale, double mass, double at_label, double elsewhere,
-                                      index_t ignores, index_t ignored) {
-    if (marks[0]) return;
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
-        const index_t label = class_of(labels[i / inner / channels * inner + i % inner]);
-        T factor = static_cast<T>(scale);
-        if (ignores && label == ignored) {
+__global__ void softmax_loss_backward(const T* prob, const T* labels, const T* weights, T* dx, index_t count,
+                                      index_t channels, index_t inner, double scale, double mass, double at_label,
+                                      double elsewhere, index_t ignores, index_t ignored) {
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        const index_t in = i % inner, c = i / inner % channels, o = i / inner / channels;
+        const index_t label = class_of(labels[o * inner + in]);
+        if (!is_class(label, channels) || (ignores && label == ignored)) {
             dx[i] = 0;
             continue;
         }
+        T factor = static_cast<T>(scale);
         if (weights) factor *= weights[label];
-        const double target = i / inner % channels == label ? at_label : elsewhere;
-        const T value = factor * (static_cast<T>(mass) * prob[i] - static_cast<T>(target));
-        dx[i] = factor != 0 || inner == 1 ? value : T(0);
+        dx[i] = factor * (static_cast<T>(mass) * prob[i] - static_cast<T>(c == label ? at_label : elsewhere));
     }
 }
 
-// `lanes` threads share a position's channels: 1, or 32 where the channels are neighbours.
+// matrix (channels, channels).
 template <typename T>
-__global__ void infogain_loss(const T* __restrict__ prob, const T* __restrict__ labels,
-                              const T* __restrict__ matrix, const unsigned long long* marks, double* parts,
-                              index_t count, index_t channels, index_t inner, double floor, index_t ignores,
-                              index_t ignored, index_t lanes) {
-    const T least = static_cast<T>(floor);
-    Tally tally = {0, 0};
-    for (index_t i = thread_index() / lanes; i < count && !marks[0]; i += grid_stride() / lanes) {
-        const index_t label = class_of(labels[i]), start = i / inner * channels * inner + i % inner;
-        if (ignores && label == ignored) continue;
-        for (index_t c = thread_index() % lanes; c < channels; c += lanes) {
-            const T value = prob[start + c * inner];
-            tally.first -= matrix[label * channels + c] * log(static_cast<double>(value < least ? least : value));
+__global__ void infogain_loss(const T* prob, const T* labels, const T* matrix, double* parts, index_t count,
+                              index_t channels, index_t inner, double floor, index_t ignores, index_t ignored) {
+    Tally tally;
+    for (index_t p = thread_index(); p < count; p += grid_stride()) {
+        const index_t label = class_of(labels[p]);
+        if (!tally.takes(p, label, channels, ignores, ignored)) continue;
+        const T *values = prob + p / inner * channels * inner + p % inner, *gains = matrix + label * channels;
+        for (index_t c = 0; c < channels; c++) {
+            const T value = raised(values[c * inner], static_cast<T>(floor));
+            tally.total -= gains[c] * log(static_cast<double>(value));
         }
-        tally.second += thread_index() % lanes == 0;
+        tally.counted += 1;
     }
-    put_tally(tally, parts);
+    write_tally(tally, parts);
 }
 
-// sums[k] = the sum of the matrix' row k; a block a row.
+// dx = scale * (prob * sum(matrix[label]) - matrix[label]).
 template <typename T>
-__global__ void row_sums(const T* __restrict__ matrix, double* __restrict__ sums, index_t channels) {
-    __shared__ double shared[32];
-    for (index_t row = blockIdx.x; row < channels; row += gridDim.x) {
-        double sum = 0;
-        for (index_t c = threadIdx.x; c < channels; c += blockDim.x) sum += matrix[row * channels + c];
-        sum = block_sum(sum, shared);
-        if (threadIdx.x == 0) sums[row] = sum;
-    }
-}
-
-template <typename T>
-__global__ void infogain_loss_backward(const T* __restrict__ prob, const T* __restrict__ labels,
-                                       const T* __restrict__ matrix, const double* __restrict__ sums,
-                                       const unsigned long long* marks, T* __restrict__ dx, index_t size,
+__global__ void infogain_loss_backward(const T* prob, const T* labels, const T* matrix, T* dx, index_t count,
                                        index_t channels, index_t inner, double scale, index_t ignores,
                                        index_t ignored) {
-    if (marks[0]) return;
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
-        const index_t label = class_of(labels[i / inner / channels * inner + i % inner]), c = i / inner % channels;
-        const bool skipped = ignores && label == ignored;
-        dx[i] = skipped ? T(0)
-                        : static_cast<T>(scale) * (prob[i] * static_cast<T>(sums[label]) - matrix[label * channels + c]);
+    for (index_t p = thread_index(); p < count; p += grid_stride()) {
+        const index_t label = class_of(labels[p]), start = p / inner * channels * inner + p % inner;
+        if (!is_class(label, channels) || (ignores && label == ignored)) {
+            for (index_t c = 0; c < channels; c++) dx[start + c * inner] = 0;
+            continue;
+        }
+        const T* gains = matrix + label * channels;
+        double sum = 0;
+        for (index_t c = 0; c < channels; c++) sum += gains[c];
+        for (index_t c = 0; c < channels; c++) {
+            const index_t at = start + c * inner;
+            dx[at] = static_cast<T>(scale) * (prob[at] * static_cast<T>(sum) - gains[c]);
+        }
     }
 }
 
-// max(0, 1 - x) at the label, max(0, 1 + x) elsewhere; 0 for a NaN, as in Caffe.
+// max(0, 1 - x) at the label, max(0, 1 + x) elsewhere; 0 for a NaN.
 template <typename T>
-__device__ __forceinline__ T hinge_of(T x, bool is_label) {
-    const T margin = is_label ? 1 - x : 1 + x;
+__device__ __forceinline__ T margin_of(T x, bool at_label) {
+    const T margin = at_label ? 1 - x : 1 + x;
     return margin > 0 ? margin : T(0);
 }
 
+// x, dx (num, classes), labels (num,); `count` values.
 template <typename T>
-__global__ void hinge_loss(const T* __restrict__ x, const T* __restrict__ labels, const unsigned long long* marks,
-                           double* parts, index_t size, index_t classes, index_t squared) {
-    Tally tally = {0, 0};
-    for (index_t i = thread_index(); i < size && !marks[0]; i += grid_stride()) {
-        const double margin = hinge_of(x[i], i % classes == class_of(labels[i / classes]));
-        tally.first += squared ? margin * margin : margin;
+__global__ void hinge_loss(const T* x, const T* labels, double* parts, index_t count, index_t classes,
+                           index_t squared) {
+    Tally tally;
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        const index_t label = class_of(labels[i / classes]);
+        if (!tally.takes(i / classes, label, classes, false, 0)) continue;
+        const double margin = margin_of(x[i], i % classes == label);
+        tally.total += squared ? margin * margin : margin;
     }
-    put_tally(tally, parts);
+    write_tally(tally, parts);
 }
 
 template <typename T>
-__global__ void hinge_loss_backward(const T* __restrict__ x, const T* __restrict__ labels,
-                                    const unsigned long long* marks, T* __restrict__ dx, index_t size,
-                                    index_t classes, double scale, index_t squared) {
-    if (marks[0]) return;
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
-        const bool is_label = i % classes == class_of(labels[i / classes]);
-        const T margin = hinge_of(x[i], is_label);
-        const T slope = squared ? 2 * margin : margin > 0 ? T(1) : T(0);
-        dx[i] = static_cast<T>(is_label ? -scale : scale) * slope;
+__global__ void hinge_loss_backward(const T* x, const T* labels, T* dx, index_t count, index_t classes,
+                                    double scale, index_t squared) {
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        const index_t label = class_of(labels[i / classes]);
+        const bool here = i % classes == label;
+        const T margin = margin_of(x[i], here), slope = squared ? 2 * margin : margin > 0 ? T(1) : T(0);
+        const T factor = static_cast<T>(here ? -scale : scale);
+        dx[i] = is_class(label, classes) ? factor * slope : T(0);
     }
 }
 
-// Hits and positions; by_class, where given: hits at 2 * class, positions at 2 * class + 1.
-// `lanes` threads share a position's channels: 1, or 32 where the channels are neighbours.
+// --- accuracy ---
+
+// A position is a hit where fewer than top_k other classes score as high as the label's. `sizes` and `hits`
+// (channels,) count those of each class, where given; they start at 0.
 template <typename T>
-__global__ void accuracy(const T* __restrict__ scores, const T* __restrict__ labels, const unsigned long long* marks,
-                         double* parts, unsigned long long* by_class, index_t count, index_t channels, index_t inner,
-                         index_t top_k, index_t ignores, index_t ignored, index_t lanes) {
-    Tally tally = {0, 0};
-    const index_t lane = thread_index() % lanes;
-    for (index_t i = thread_index() / lanes; i < count && !marks[0]; i += grid_stride() / lanes) {
-        const index_t label = class_of(labels[i]), start = i / inner * channels * inner + i % inner;
-        if (ignores && label == ignored) continue;
-        const T score = scores[start + label * inner];
-        index_t rivals = 0;
-        for (index_t c = lane; c < channels; c += lanes) rivals += scores[start + c * inner] >= score;
-        if (lanes > 1) rivals = warp_sum(rivals);
-        if (lane != 0) continue;
-        const bool hit = rivals - 1 < top_k;  // the class itself is no rival; a NaN has none at all
-        tally.first += hit;
-        tally.second += 1;
-        if (by_class) {
-            if (hit) atomicAdd(by_class + 2 * label, 1ull);
-            atomicAdd(by_class + 2 * label + 1, 1ull);
+__global__ void accuracy(const T* scores, const T* labels, double* parts, unsigned long long* sizes,
+                         unsigned long long* hits, index_t count, index_t channels, index_t inner, index_t top_k,
+                         index_t ignores, index_t ignored) {
+    Tally tally;
+    for (index_t p = thread_index(); p < count; p += grid_stride()) {
+        const index_t label = class_of(labels[p]);
+        if (!tally.takes(p, label, channels, ignores, ignored)) continue;
+        const T* values = scores + p / inner * channels * inner + p % inner;
+        const T score = values[label * inner];
+        index_t rivals = -1;  // the class itself
+        for (index_t c = 0; c < channels; c++) rivals += values[c * inner] >= score;
+        const bool hit = rivals < top_k;
+        tally.total += hit;
+        tally.counted += 1;
+        if (sizes) {
+            atomicAdd(sizes + label, 1ull);
+            if (hit) atomicAdd(hits + label, 1ull);
         }
     }
-    put_tally(tally, parts);
+    write_tally(tally, parts);
 }
 
-// Sets the counts back to 0.
+// shares = hits / sizes, 0 for a class without positions.
 template <typename T>
-__global__ void class_shares(unsigned long long* counts, const unsigned long long* marks, T* __restrict__ shares,
+__global__ void class_shares(const unsigned long long* sizes, const unsigned long long* hits, T* shares,
                              index_t channels) {
     for (index_t c = thread_index(); c < channels; c += grid_stride()) {
-        const T hits = static_cast<T>(counts[2 * c]), positions = static_cast<T>(counts[2 * c + 1]);
-        if (!marks[0]) shares[c] = positions > 0 ? hits / positions : T(0);
-        counts[2 * c] = counts[2 * c + 1] = 0;
+        shares[c] = sizes[c] ? static_cast<T>(hits[c]) / static_cast<T>(sizes[c]) : T(0);
     }
 }
 
-// --- two arrays ---
+// --- two arrays, element by element ---
 
-// diff may be null.
+// sum of (a - b)^2; diff, where given, gets a - b.
 template <typename T>
-__global__ void squared_distance(const T* a, const T* b, T* diff, double* parts, index_t size) {
-    Tally tally = {0, 0};
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
-        const T d = a[i] - b[i];
-        if (diff) diff[i] = d;
-        tally.first += static_cast<double>(d) * d;
+__global__ void squared_distance(const T* a, const T* b, T* diff, double* parts, index_t count) {
+    Tally tally;
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        const T difference = a[i] - b[i];
+        tally.total += static_cast<double>(difference) * static_cast<double>(difference);
+        if (diff) diff[i] = difference;
     }
-    put_tally(tally, parts);
+    write_tally(tally, parts);
 }
 
+// sum of -target * log(s(x)) - (1 - target) * log(1 - s(x)), s the sigmoid.
 template <typename T>
-__global__ void sigmoid_cross_entropy(const T* __restrict__ x, const T* __restrict__ target, double* parts,
-                                      index_t size, index_t ignores, index_t ignored) {
-    Tally tally = {0, 0};
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
+__global__ void sigmoid_cross_entropy(const T* x, const T* target, double* parts, index_t count, index_t ignores,
+                                      index_t ignored) {
+    Tally tally;
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
         if (ignores && class_of(target[i]) == ignored) continue;
-        const T minus_size = x[i] >= 0 ? -x[i] : x[i], rest = target[i] - (x[i] >= 0 ? T(1) : T(0));
-        tally.first += log1p(exp(minus_size)) - x[i] * rest;
-        tally.second += 1;
+        const T value = x[i], rest = target[i] - (value >= 0 ? T(1) : T(0));
+        tally.total += log1p(exp(value >= 0 ? -value : value)) - value * rest;
+        tally.counted += 1;
     }
-    put_tally(tally, parts);
+    write_tally(tally, parts);
 }
 
 template <typename T>
-__global__ void sigmoid_cross_entropy_backward(const T* __restrict__ x, const T* __restrict__ target,
-                                               T* __restrict__ dx, index_t size, double scale, index_t ignores,
-                                               index_t ignored) {
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
-        const T e = exp(x[i] < 0 ? x[i] : -x[i]), share = (x[i] < 0 ? e : T(1)) / (1 + e);
-        const bool skipped = ignores && class_of(target[i]) == ignored;
-        dx[i] = skipped ? T(0) : static_cast<T>(scale) * (share - target[i]);
+__global__ void sigmoid_cross_entropy_backward(const T* x, const T* target, T* dx, index_t count, double scale,
+                                               index_t ignores, index_t ignored) {
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        const bool left_out = ignores && class_of(target[i]) == ignored;
+        dx[i] = left_out ? T(0) : static_cast<T>(scale) * (1 / (1 + exp(-x[i])) - target[i]);
     }
 }
 
-// A block a pair.
+// inside and outside may be null. f(d) = sigma2 d^2 / 2 near 0, |d| - 1 / (2 sigma2) beyond 1 / sigma2.
 template <typename T>
-__global__ void contrastive_loss(const T* __restrict__ a, const T* __restrict__ b, const T* __restrict__ similar,
-                                 T* __restrict__ squared, double* parts, index_t num, index_t dim, double margin,
-                                 index_t legacy) {
+__global__ void smooth_l1_loss(const T* a, const T* b, const T* inside, const T* outside, double* parts,
+                               index_t count, double sigma2) {
+    Tally tally;
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        const T difference = a[i] - b[i];
+        const double d = fabs((inside ? static_cast<double>(inside[i]) : 1.0) * difference);
+        const double value = d < 1 / sigma2 ? 0.5 * sigma2 * d * d : d - 0.5 / sigma2;
+        tally.total += (outside ? static_cast<double>(outside[i]) : 1.0) * value;
+    }
+    write_tally(tally, parts);
+}
+
+template <typename T>
+__global__ void smooth_l1_loss_backward(const T* a, const T* b, const T* inside, const T* outside, T* dx,
+                                        index_t count, double scale, double sigma2, index_t weigh_inside) {
+    const T square = static_cast<T>(sigma2);
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        T slope = a[i] - b[i];
+        if (inside) slope *= inside[i];
+        if (fabs(slope) < 1 / square) {
+            slope *= square;
+        } else if (!is_nan(slope)) {
+            slope = slope > 0 ? T(1) : T(-1);
+        }
+        if (inside && weigh_inside) slope *= inside[i];
+        if (outside) slope *= outside[i];
+        dx[i] = static_cast<T>(scale) * slope;
+    }
+}
+
+// --- pairs of rows ---
+
+// A block for each pair: squared[k] = |a[k] - b[k]|^2, and the pair's term as a part of its own.
+template <typename T>
+__global__ void contrastive_loss(const T* a, const T* b, const T* similar, T* squared, double* parts, index_t num,
+                                 index_t dim, double margin, index_t legacy) {
     __shared__ double shared[32];
-    Tally tally = {0, 0};
-    for (index_t pair = blockIdx.x; pair < num; pair += gridDim.x) {
+    for (index_t k = blockIdx.x; k < num; k += gridDim.x) {
         double sum = 0;
         for (index_t i = threadIdx.x; i < dim; i += blockDim.x) {
-            const T d = a[pair * dim + i] - b[pair * dim + i];
-            sum += static_cast<double>(d) * d;
+            const T difference = a[k * dim + i] - b[k * dim + i];
+            sum += static_cast<double>(difference) * static_cast<double>(difference);
         }
         sum = block_sum(sum, shared);
-        if (threadIdx.x != 0) continue;
-        const T rounded = static_cast<T>(sum);
-        squared[pair] = rounded;
-        double term = rounded;
-        if (class_of(similar[pair]) == 0) {
-            double gap = margin - (legacy ? term : sqrt(term));
-            gap = gap < 0 ? 0 : gap;
-            term = legacy ? gap : gap * gap;
+        if (threadIdx.x > 0) continue;
+        squared[k] = static_cast<T>(sum);
+        double term = squared[k];
+        if (class_of(similar[k]) == 0) {
+            const double gap = margin - (legacy ? term : sqrt(term));
+            term = gap < 0 ? 0 : legacy ? gap : gap * gap;
         }
-        tally.first += term;
+        parts[3 * k] = term;
+        parts[3 * k + 1] = 1;
+        parts[3 * k + 2] = NO_LABEL;
     }
-    put_tally(tally, parts);
 }
 
+// dx = scale * slope * (a - b); `guard` is added to the distance that is divided by.
 template <typename T>
-__global__ void contrastive_loss_backward(const T* __restrict__ a, const T* __restrict__ b,
-                                          const T* __restrict__ similar, const T* __restrict__ squared,
-                                          T* __restrict__ dx, index_t size, index_t dim, double scale, double margin,
-                                          index_t legacy, double guard) {
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
-        const double square = squared[i / dim], distance = legacy ? square : sqrt(square);
+__global__ void contrastive_loss_backward(const T* a, const T* b, const T* similar, const T* squared, T* dx,
+                                          index_t count, index_t dim, double scale, double margin, index_t legacy,
+                                          double guard) {
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        const index_t k = i / dim;
         double slope = 1;
-        if (class_of(similar[i / dim]) == 0) {
+        if (class_of(similar[k]) == 0) {
+            const double distance = legacy ? static_cast<double>(squared[k]) : sqrt(static_cast<double>(squared[k]));
             const double gap = margin - distance;
             slope = gap > 0 ? (legacy ? -1.0 : -gap / (distance + guard)) : 0.0;
         }
         const T factor = static_cast<T>(scale * slope);
         dx[i] = factor != 0 ? factor * (a[i] - b[i]) : T(0);
-    }
-}
-
-// inside and outside may be null: all 1.
-template <typename T>
-__global__ void smooth_l1_loss(const T* __restrict__ a, const T* __restrict__ b, const T* __restrict__ inside,
-                               const T* __restrict__ outside, double* parts, index_t size, double sigma2) {
-    Tally tally = {0, 0};
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
-        const T difference = a[i] - b[i];
-        const double d = fabs((inside ? static_cast<double>(inside[i]) : 1.0) * difference);
-        const double value = d < 1 / sigma2 ? 0.5 * sigma2 * d * d : d - 0.5 / sigma2;
-        tally.first += (outside ? static_cast<double>(outside[i]) : 1.0) * value;
-    }
-    put_tally(tally, parts);
-}
-
-template <typename T>
-__global__ void smooth_l1_loss_backward(const T* __restrict__ a, const T* __restrict__ b,
-                                        const T* __restrict__ inside, const T* __restrict__ outside,
-                                        T* __restrict__ dx, index_t size, double scale, double sigma2,
-                                        index_t weigh_inside) {
-    const T curve = static_cast<T>(sigma2);
-    for (index_t i = thread_index(); i < size; i += grid_stride()) {
-        const T d = inside ? inside[i] * (a[i] - b[i]) : a[i] - b[i];
-        T slope = fabs(d) < 1 / curve ? curve * d : is_nan(d) ? d : d > 0 ? T(1) : T(-1);
-        if (inside && weigh_inside) slope *= inside[i];
-        if (outside) slope *= outside[i];
-        dx[i] = static_cast<T>(scale) * slope;
     }
 }

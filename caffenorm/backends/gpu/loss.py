@@ -1,42 +1,71 @@
 """Loss ops on the GPU; what each does is said in `backends.interface.loss`.
 
-Each op that returns numbers launches its kernels and then reads one array of three numbers, which waits for
-the current stream. Here are the losses against one class label a position; `loss_pairs` has the others.
+An op that returns numbers reads them back in one small transfer, and so waits for the device; gradients do
+not. They return -1 for the first bad label: the forward op has looked through the same labels already, and a
+label that is no class has gradients of 0 here.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from caffenorm.backends.gpu.cuda import Device, Kernel
 
-from caffenorm.backends.gpu.loss_pairs import GpuPairLoss
-from caffenorm.backends.gpu.loss_sums import THREADS, check_equal, check_types, ignored
+Array = Any  # cupy.ndarray, float32 or float64
 
-Array = Any  # cupy.ndarray
-
-
-def _check_positions(view: Array, labels: Array) -> None:
-    if (view.shape[0], view.shape[2]) != labels.shape:
-        raise ValueError(
-            f"labels of shape ({labels.shape[0]}, {labels.shape[1]}) "
-            f"for ({view.shape[0]}, {view.shape[2]}) positions"
-        )
+_THREADS = 256
+_PER_BLOCK = 1024  # positions that make a block of a sum worth its start
+_MOST_BLOCKS = 512  # of a sum; the same on every device, so that sums are
+_NO_LABEL = 2.0**53  # what loss.cu calls the first bad label where there is none
+_PART = 3 * 8  # bytes of a block's tally
+_LOOKED = -1  # bad labels were found by the forward op
 
 
-class GpuLoss(GpuPairLoss):
+def _check(found: int, expected: int, what: str) -> None:
+    if found != expected:
+        raise ValueError(f"{what}: {found} values, expected {expected}")
+
+
+def _check_types(like: Array, *others: Array | None) -> None:
+    for array in others:
+        if array is not None and array.dtype != like.dtype:
+            raise TypeError(f"arrays of {array.dtype} and {like.dtype} in one call")
+
+
+def _check_positions(values: Array, labels: Array) -> None:
+    outer, _, inner = values.shape
+    if labels.shape != (outer, inner):
+        raise ValueError(f"labels of shape {labels.shape} for {(outer, inner)} positions")
+
+
+def _ignored(label: int | None) -> tuple[bool, int]:
+    return label is not None, label or 0
+
+
+class GpuLoss:
     """Ops of the family loss."""
 
-    def _find_bad(self, labels: Array, classes: int, ignores: tuple[int, int]) -> Array:
-        marks = self._marks()
-        kernel = self.device.kernel("loss", "find_bad", labels.dtype)
-        blocks = self.device.blocks(labels.size, THREADS)
-        kernel(blocks, THREADS, labels, marks, labels.size, classes, *ignores)
-        return marks
+    device: Device
 
-    def _lanes(self, inner: int) -> int:
-        """Threads that share a position's channels."""
-        return 32 if inner == 1 else 1
+    def _sum(self, kernel: Kernel, count: int, *args: Any) -> tuple[float, int, int]:  # Any: arrays, numbers
+        """Sum, positions that count, first bad label; `...` in `args` stands for the blocks' tallies."""
+        blocks = max(1, min(-(-count // _PER_BLOCK), _MOST_BLOCKS))
+        parts = self.device.scratch("loss", blocks * _PART)
+        kernel(blocks, _THREADS, *(parts if arg is ... else arg for arg in args))
+        return self._added_up(parts, blocks)
+
+    def _added_up(self, parts: Array, count: int) -> tuple[float, int, int]:
+        result = self.device.scratch("loss result", _PART)[:_PART].view("f8")
+        self.device.kernel("loss", "add_up", "f8")(1, 32, parts, result, count)
+        total, counted, bad = self.device.xp.asnumpy(result).tolist()
+        if bad != _NO_LABEL:
+            return 0.0, 0, int(bad)
+        return total, int(counted), -1
+
+    def _blocks(self, count: int) -> int:
+        return self.device.blocks(count, _THREADS, 1)
+
+    # --- classes ---
 
     def log_loss(
         self,
@@ -47,42 +76,26 @@ class GpuLoss(GpuPairLoss):
         ignore_label: int | None = None,
         weights: Array | None = None,
     ) -> tuple[float, int, int]:
-        """sum of -weights[label] * log(max(prob at the label, floor))."""
-        _, channels, inner = prob.shape
+        _check_types(prob, labels, weights)
         _check_positions(prob, labels)
+        _, channels, inner = prob.shape
         if weights is not None:
-            check_equal(weights.size, channels, "weights")
-        check_types(prob, labels, weights)
-        if not labels.size:
-            return 0.0, 0, -1
-        ignores = ignored(ignore_label)
-        marks = self._find_bad(labels, channels, ignores)
-        blocks = self.device.blocks(labels.size, THREADS)
-        parts = self._parts(blocks)
-        kernel = self.device.kernel("loss", "log_loss", prob.dtype)
-        kernel(
-            *(blocks, THREADS, prob, labels, weights, marks, parts, labels.size, channels, inner),
-            *(float(floor), *ignores),
-        )
-        return self._finish(parts, blocks, labels.size)
+            _check(weights.size, channels, "weights")
+        count = labels.size
+        return self._sum(
+            self.device.kernel("loss", "log_loss", prob.dtype), count,
+            prob, labels, weights, ..., count, channels, inner, float(floor), *_ignored(ignore_label),
+        )  # fmt: skip
 
     def log_loss_backward(self, prob: Array, labels: Array, dx: Array, scale: float, floor: float) -> int:
-        """dx = -scale / max(prob, floor) at the label, 0 elsewhere."""
-        _, channels, inner = prob.shape
+        _check_types(prob, labels, dx)
         _check_positions(prob, labels)
-        check_equal(dx.size, labels.size * channels, "dx")
-        check_types(prob, labels, dx)
-        if not labels.size:
-            return -1
-        marks = self._find_bad(labels, channels, (0, 0))
-        if dx.size:
+        _check(dx.size, prob.size, "dx")
+        if prob.size:
             kernel = self.device.kernel("loss", "log_loss_backward", prob.dtype)
-            blocks = self.device.blocks(dx.size, THREADS)
-            kernel(
-                *(blocks, THREADS, prob, labels, marks, dx, dx.size, channels, inner),
-                *(float(scale), float(floor)),
-            )
-        return self._finish(None, 0, labels.size)[2]
+            sizes = prob.size, prob.shape[1], prob.shape[2]
+            kernel(self._blocks(prob.size), _THREADS, prob, labels, dx, *sizes, float(scale), float(floor))
+        return _LOOKED
 
     def softmax_loss_backward(
         self,
@@ -95,46 +108,34 @@ class GpuLoss(GpuPairLoss):
         weights: Array | None = None,
         smoothing: float = 0.0,
     ) -> int:
-        """dx = scale * weights[label] * (prob * mass - target), 0 where ignored."""
-        _, channels, inner = prob.shape
+        _check_types(prob, labels, weights, dx)
         _check_positions(prob, labels)
-        check_equal(dx.size, labels.size * channels, "dx")
+        _, channels, inner = prob.shape
+        _check(dx.size, prob.size, "dx")
         if weights is not None:
-            check_equal(weights.size, channels, "weights")
-        check_types(prob, labels, dx, weights)
-        if not labels.size:
-            return -1
-        ignores = ignored(ignore_label)
-        marks = self._find_bad(labels, channels, ignores)
-        if dx.size:
-            at_label, elsewhere = 1.0 - smoothing, float(smoothing / channels)
+            _check(weights.size, channels, "weights")
+        if prob.size:
+            at_label, elsewhere = 1.0 - smoothing, smoothing / channels
             mass = at_label + (channels - 1) * elsewhere
             kernel = self.device.kernel("loss", "softmax_loss_backward", prob.dtype)
-            blocks = self.device.blocks(dx.size, THREADS)
             kernel(
-                *(blocks, THREADS, prob, labels, weights, marks, dx, dx.size, channels, inner),
-                *(float(scale), mass, at_label, elsewhere, *ignores),
-            )
-        return self._finish(None, 0, labels.size)[2]
+                self._blocks(prob.size), _THREADS, prob, labels, weights, dx, prob.size, channels, inner,
+                float(scale), float(mass), float(at_label), float(elsewhere), *_ignored(ignore_label),
+            )  # fmt: skip
+        return _LOOKED
 
     def infogain_loss(
         self, prob: Array, labels: Array, matrix: Array, floor: float, *, ignore_label: int | None = None
     ) -> tuple[float, int, int]:
-        """sum of -matrix[label, c] * log(max(prob at c, floor))."""
+        _check_types(prob, labels, matrix)
+        _check_positions(prob, labels)
         _, channels, inner = prob.shape
-        self._check_infogain(prob, labels, matrix)
-        if not labels.size:
-            return 0.0, 0, -1
-        ignores, lanes = ignored(ignore_label), self._lanes(inner)
-        marks = self._find_bad(labels, channels, ignores)
-        blocks = self.device.blocks(labels.size * lanes, THREADS, 1)
-        parts = self._parts(blocks)
-        kernel = self.device.kernel("loss", "infogain_loss", prob.dtype)
-        kernel(
-            *(blocks, THREADS, prob, labels, matrix, marks, parts, labels.size, channels, inner),
-            *(float(floor), *ignores, lanes),
-        )
-        return self._finish(parts, blocks, labels.size)
+        self._check_matrix(matrix, channels)
+        count = labels.size
+        return self._sum(
+            self.device.kernel("loss", "infogain_loss", prob.dtype), count,
+            prob, labels, matrix, ..., count, channels, inner, float(floor), *_ignored(ignore_label),
+        )  # fmt: skip
 
     def infogain_loss_backward(
         self,
@@ -146,63 +147,43 @@ class GpuLoss(GpuPairLoss):
         *,
         ignore_label: int | None = None,
     ) -> int:
-        """dx = scale * (prob * sum(matrix[label]) - matrix[label]), 0 where ignored."""
-        _, channels, inner = prob.shape
-        self._check_infogain(prob, labels, matrix)
-        check_equal(dx.size, labels.size * channels, "dx")
-        check_types(prob, dx)
-        if not labels.size:
-            return -1
-        ignores = ignored(ignore_label)
-        marks = self._find_bad(labels, channels, ignores)
-        if dx.size:
-            sums = self.device.scratch("loss row sums", 8 * channels)[: 8 * channels].view(np.float64)
-            add_up = self.device.kernel("loss", "row_sums", prob.dtype)
-            add_up(self.device.blocks(channels * 64, 64, 1), 64, matrix, sums, channels)
-            kernel = self.device.kernel("loss", "infogain_loss_backward", prob.dtype)
-            blocks = self.device.blocks(dx.size, THREADS)
-            kernel(
-                *(blocks, THREADS, prob, labels, matrix, sums, marks, dx, dx.size, channels, inner),
-                *(float(scale), *ignores),
-            )
-        return self._finish(None, 0, labels.size)[2]
-
-    def _check_infogain(self, prob: Array, labels: Array, matrix: Array) -> None:
+        _check_types(prob, labels, matrix, dx)
         _check_positions(prob, labels)
-        check_equal(matrix.shape[0], prob.shape[1], "rows of the matrix")
-        check_equal(matrix.shape[1], prob.shape[1], "columns of the matrix")
-        check_types(prob, labels, matrix)
+        _, channels, inner = prob.shape
+        self._check_matrix(matrix, channels)
+        _check(dx.size, prob.size, "dx")
+        if prob.size:
+            kernel = self.device.kernel("loss", "infogain_loss_backward", prob.dtype)
+            kernel(
+                self._blocks(labels.size), _THREADS, prob, labels, matrix, dx, labels.size, channels, inner,
+                float(scale), *_ignored(ignore_label),
+            )  # fmt: skip
+        return _LOOKED
+
+    @staticmethod
+    def _check_matrix(matrix: Array, channels: int) -> None:
+        _check(matrix.shape[0], channels, "rows of the matrix")
+        _check(matrix.shape[1], channels, "columns of the matrix")
 
     def hinge_loss(self, x: Array, labels: Array, squared: bool) -> tuple[float, int]:
-        """Sum of margins, or of their squares."""
+        _check_types(x, labels)
         num, classes = x.shape
-        check_equal(labels.size, num, "labels")
-        check_types(x, labels)
-        if not num:
-            return 0.0, -1
-        marks = self._find_bad(labels, classes, (0, 0))
-        blocks = self.device.blocks(x.size, THREADS)
-        parts = self._parts(blocks)
+        _check(labels.size, num, "labels")
         kernel = self.device.kernel("loss", "hinge_loss", x.dtype)
-        kernel(blocks, THREADS, x, labels, marks, parts, x.size, classes, int(squared))
-        total, _, bad = self._finish(parts, blocks, labels.size)
+        total, _, bad = self._sum(kernel, x.size, x, labels, ..., x.size, classes, bool(squared))
         return total, bad
 
     def hinge_loss_backward(self, x: Array, labels: Array, dx: Array, scale: float, squared: bool) -> int:
-        """dx = scale * the derivative of the sum."""
+        _check_types(x, labels, dx)
         num, classes = x.shape
-        check_equal(labels.size, num, "labels")
-        check_equal(dx.shape[0], num, "rows of dx")
-        check_equal(dx.shape[1], classes, "columns of dx")
-        check_types(x, labels, dx)
-        if not num:
-            return -1
-        marks = self._find_bad(labels, classes, (0, 0))
-        if dx.size:
+        _check(labels.size, num, "labels")
+        _check(dx.shape[0], num, "rows of dx")
+        _check(dx.shape[1], classes, "columns of dx")
+        if x.size:
             kernel = self.device.kernel("loss", "hinge_loss_backward", x.dtype)
-            blocks = self.device.blocks(dx.size, THREADS)
-            kernel(blocks, THREADS, x, labels, marks, dx, dx.size, classes, float(scale), int(squared))
-        return self._finish(None, 0, labels.size)[2]
+            blocks = self._blocks(x.size)
+            kernel(blocks, _THREADS, x, labels, dx, x.size, classes, float(scale), bool(squared))
+        return _LOOKED
 
     def accuracy(
         self,
@@ -213,31 +194,133 @@ class GpuLoss(GpuPairLoss):
         ignore_label: int | None = None,
         by_class: Array | None = None,
     ) -> tuple[int, int, int]:
-        """Count positions where fewer than top_k other classes score at least as high."""
-        _, channels, inner = scores.shape
+        _check_types(scores, labels, by_class)
         _check_positions(scores, labels)
+        _, channels, inner = scores.shape
+        sizes = hits = None
         if by_class is not None:
-            check_equal(by_class.size, channels, "by_class")
-        check_types(scores, labels, by_class)
-        if not labels.size:
-            if by_class is not None:
-                by_class.fill(0)
-            return 0, 0, -1
-        ignores, lanes = ignored(ignore_label), self._lanes(inner)
-        marks = self._find_bad(labels, channels, ignores)
-        counts = None
-        if by_class is not None:
-            counts = self.device.scratch("loss classes", 16 * channels, zeroed=True)[: 16 * channels]
-            counts = counts.view(np.uint64)
-        blocks = self.device.blocks(labels.size * lanes, THREADS, 1)
-        parts = self._parts(blocks)
-        kernel = self.device.kernel("loss", "accuracy", scores.dtype)
-        kernel(
-            *(blocks, THREADS, scores, labels, marks, parts, counts, labels.size, channels, inner),
-            *(int(top_k), *ignores, lanes),
-        )
-        if by_class is not None:
-            share = self.device.kernel("loss", "class_shares", scores.dtype)
-            share(self.device.blocks(channels, THREADS, 1), THREADS, counts, marks, by_class, channels)
-        hits, counted, bad = self._finish(parts, blocks, labels.size)
-        return int(hits), counted, bad
+            _check(by_class.size, channels, "by_class")
+            counts = self.device.scratch("accuracy", 2 * channels * 8)[: 2 * channels * 8]
+            with self.device.selected():
+                counts.fill(0)
+            sizes, hits = counts[: channels * 8], counts[channels * 8 :]
+        count = labels.size
+        total, counted, bad = self._sum(
+            self.device.kernel("loss", "accuracy", scores.dtype), count,
+            scores, labels, ..., sizes, hits, count, channels, inner, int(top_k), *_ignored(ignore_label),
+        )  # fmt: skip
+        if by_class is not None and bad < 0:
+            kernel = self.device.kernel("loss", "class_shares", scores.dtype)
+            kernel(self._blocks(channels), _THREADS, sizes, hits, by_class, channels)
+        return int(total), counted, bad
+
+    # --- two arrays ---
+
+    def squared_distance(self, a: Array, b: Array, diff: Array | None = None) -> float:
+        _check_types(a, b, diff)
+        _check(b.size, a.size, "b")
+        if diff is not None:
+            _check(diff.size, a.size, "diff")
+        kernel = self.device.kernel("loss", "squared_distance", a.dtype)
+        return self._sum(kernel, a.size, a, b, diff, ..., a.size)[0]
+
+    def sigmoid_cross_entropy(
+        self, x: Array, target: Array, *, ignore_label: int | None = None
+    ) -> tuple[float, int]:
+        _check_types(x, target)
+        _check(target.size, x.size, "target")
+        kernel = self.device.kernel("loss", "sigmoid_cross_entropy", x.dtype)
+        total, counted, _ = self._sum(kernel, x.size, x, target, ..., x.size, *_ignored(ignore_label))
+        return total, counted
+
+    def sigmoid_cross_entropy_backward(
+        self, x: Array, target: Array, dx: Array, scale: float, *, ignore_label: int | None = None
+    ) -> None:
+        _check_types(x, target, dx)
+        _check(target.size, x.size, "target")
+        _check(dx.size, x.size, "dx")
+        if x.size:
+            kernel = self.device.kernel("loss", "sigmoid_cross_entropy_backward", x.dtype)
+            blocks = self._blocks(x.size)
+            kernel(blocks, _THREADS, x, target, dx, x.size, float(scale), *_ignored(ignore_label))
+
+    def smooth_l1_loss(
+        self, a: Array, b: Array, sigma: float, *, inside: Array | None = None, outside: Array | None = None
+    ) -> float:
+        _check_types(a, b, inside, outside)
+        self._check_like(a, b=b, inside=inside, outside=outside)
+        kernel = self.device.kernel("loss", "smooth_l1_loss", a.dtype)
+        return self._sum(kernel, a.size, a, b, inside, outside, ..., a.size, float(sigma * sigma))[0]
+
+    def smooth_l1_loss_backward(
+        self,
+        a: Array,
+        b: Array,
+        dx: Array,
+        scale: float,
+        sigma: float,
+        *,
+        inside: Array | None = None,
+        outside: Array | None = None,
+        weigh_inside: bool = True,
+    ) -> None:
+        _check_types(a, b, dx, inside, outside)
+        self._check_like(a, b=b, dx=dx, inside=inside, outside=outside)
+        if a.size:
+            kernel = self.device.kernel("loss", "smooth_l1_loss_backward", a.dtype)
+            factors = float(scale), float(sigma * sigma), bool(weigh_inside)
+            kernel(self._blocks(a.size), _THREADS, a, b, inside, outside, dx, a.size, *factors)
+
+    @staticmethod
+    def _check_like(a: Array, **others: Array | None) -> None:
+        for name, array in others.items():
+            if array is not None:
+                _check(array.size, a.size, name)
+
+    # --- pairs of rows ---
+
+    def contrastive_loss(
+        self, a: Array, b: Array, similar: Array, squared: Array, margin: float, legacy: bool
+    ) -> float:
+        _check_types(a, b, similar, squared)
+        num, dim = a.shape
+        self._check_pairs(a, b, similar, squared)
+        if not num:
+            return 0.0
+        parts = self.device.scratch("loss", num * _PART)
+        kernel = self.device.kernel("loss", "contrastive_loss", a.dtype)
+        blocks = self._blocks(num * _THREADS)
+        kernel(blocks, _THREADS, a, b, similar, squared, parts, num, dim, float(margin), bool(legacy))
+        return self._added_up(parts, num)[0]
+
+    def contrastive_loss_backward(
+        self,
+        a: Array,
+        b: Array,
+        similar: Array,
+        squared: Array,
+        dx: Array,
+        scale: float,
+        margin: float,
+        legacy: bool,
+        guard: float,
+    ) -> None:
+        _check_types(a, b, similar, squared, dx)
+        num, dim = a.shape
+        self._check_pairs(a, b, similar, squared)
+        _check(dx.shape[0], num, "rows of dx")
+        _check(dx.shape[1], dim, "columns of dx")
+        if a.size:
+            kernel = self.device.kernel("loss", "contrastive_loss_backward", a.dtype)
+            kernel(
+                self._blocks(a.size), _THREADS, a, b, similar, squared, dx, a.size, dim,
+                float(scale), float(margin), bool(legacy), float(guard),
+            )  # fmt: skip
+
+    @staticmethod
+    def _check_pairs(a: Array, b: Array, similar: Array, squared: Array) -> None:
+        num, dim = a.shape
+        _check(b.shape[0], num, "rows of b")
+        _check(b.shape[1], dim, "columns of b")
+        _check(similar.size, num, "similar")
+        _check(squared.size, num, "squared")

@@ -6,7 +6,7 @@
 // reduce_parts    sums over rows, of values, sizes or squares, in double: chunks of rows first,
 // reduce_finish   then a row's chunks in order of their index
 // spread_rows     the gradient of such a sum: 4 or 8 B an element
-// take_rows       rows by number; add_rows: one thread a column adds them up in order, so results repeat
+// take_rows       rows by number; add_rows: one thread adds up what falls to a value, so results repeat
 // copy_columns    some columns of one matrix to some of another: what joins and cuts blobs
 // swap_axes       (outer, a, b, inner) to (outer, b, a, inner); transpose_tiles where inner is 1
 // scale_add       out = scale[row] * x + y: 12 B an element
@@ -107,19 +107,29 @@ __global__ void spread_rows(const T* __restrict__ x, const T* __restrict__ dy, T
 
 // --- rows, columns, axes ---
 
-// y[i] = x[index[i]]; count is that of y.
+// y[i] = x[index[i]], 0 where there is no such row; count is that of y.
 template <typename T>
 __global__ void take_rows(const T* __restrict__ x, const index_t* __restrict__ index, T* __restrict__ y,
-                          index_t count, index_t size) {
-    for (index_t i = thread_index(); i < count; i += grid_stride()) y[i] = x[index[i / size] * size + i % size];
+                          index_t count, index_t rows, index_t size) {
+    for (index_t i = thread_index(); i < count; i += grid_stride()) {
+        const index_t row = index[i / size];
+        y[i] = row >= 0 && row < rows ? x[row * size + i % size] : T(0);
+    }
 }
 
-// dx[index[i]] += dy[i], in the order of i.
+// dx[index[i]] += dy[i], in the order of i, nothing where there is no such row. Grid x runs over columns, grid y
+// over stretches of dx's rows: a thread looks through all of index and adds what falls to its rows.
 template <typename T>
 __global__ void add_rows(const T* __restrict__ dy, const index_t* __restrict__ index, T* __restrict__ dx, index_t n,
-                         index_t size) {
-    for (index_t column = thread_index(); column < size; column += grid_stride())
-        for (index_t i = 0; i < n; ++i) dx[index[i] * size + column] += dy[i * size + column];
+                         index_t rows, index_t size) {
+    const index_t share = (rows + gridDim.y - 1) / gridDim.y, first = share * blockIdx.y;
+    const index_t end = first + share < rows ? first + share : rows;
+    for (index_t column = thread_index(); column < size; column += grid_stride()) {
+        for (index_t i = 0; i < n; ++i) {
+            const index_t row = index[i];
+            if (row >= first && row < end) dx[row * size + column] += dy[i * size + column];
+        }
+    }
 }
 
 // count: columns that are copied of each row.

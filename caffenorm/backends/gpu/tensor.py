@@ -16,6 +16,8 @@ _TERMS: dict[Terms, int] = {"values": 0, "sizes": 1, "squares": 2}
 _SUM, _PRODUCT, _MAXIMUM = range(3)
 _OPERANDS = 8  # arrays that the kernel `combine` takes
 _COLUMNS_FROM = 32  # inner from which on threads stand side by side in it
+_COLUMNS = 64  # of rows that are added up by a block
+_MOST_ROWS = 65535  # blocks along y, on every device
 _CHUNK = 1 << 14  # values of a row that one block adds up at least
 
 
@@ -28,6 +30,11 @@ def _check_types(like: Array, *others: Array | None) -> None:
     for array in others:
         if array is not None and array.dtype != like.dtype:
             raise TypeError(f"arrays of {array.dtype} and {like.dtype} in one call")
+
+
+def _check_numbers(array: Array, dtype: str, what: str) -> None:
+    if array.dtype != dtype:
+        raise TypeError(f"{what} holds {array.dtype}, it must be {dtype}")
 
 
 def row_threads(channels: int) -> int:
@@ -122,6 +129,7 @@ class GpuTensor:
     def maximum(self, arrays: Sequence[Array], y: Array, winner: Array | None = None) -> None:
         """y = largest of the arrays."""
         if winner is not None:
+            _check_numbers(winner, "int32", "winner")
             _check_counts(winner.size, y.size)
         self._combine(_MAXIMUM, arrays, [1.0] * len(arrays), y, winner)
 
@@ -160,6 +168,7 @@ class GpuTensor:
 
     def maximum_backward(self, dy: Array, winner: Array, number: int, dx: Array) -> None:
         """dx = dy where `winner` is `number`, else 0."""
+        _check_numbers(winner, "int32", "winner")
         _check_counts(winner.size, dy.size)
         _check_counts(dx.size, dy.size)
         _check_types(dy, dx)
@@ -200,36 +209,29 @@ class GpuTensor:
 
     # --- rows, columns, axes ---
 
-    def _check_index(self, index: Array, rows: int) -> None:
-        """Reads one number back: whether all indices exist."""
-        outside = (index < 0) | (index >= rows)
-        if bool(outside.any()):
-            place = int(self.device.xp.argmax(outside))
-            raise IndexError(f"row {int(index[place])} at place {place}, of {rows} rows")
-
     def take_rows(self, x: Array, index: Array, y: Array) -> None:
-        """y[i] = x[index[i]]."""
-        size = x.shape[1]
+        """y[i] = x[index[i]]; 0 where there is no such row, which nobody waits to hear of."""
+        rows, size = x.shape
+        _check_numbers(index, "int64", "index")
         _check_counts(y.size, index.size * size)
         _check_types(x, y)
-        if not index.size:
-            return
-        self._check_index(index, x.shape[0])
-        if size:
+        if y.size:
             kernel = self.device.kernel("tensor", "take_rows", x.dtype)
-            kernel(self.device.blocks(y.size, _THREADS), _THREADS, x, index, y, y.size, size)
+            kernel(self.device.blocks(y.size, _THREADS), _THREADS, x, index, y, y.size, rows, size)
 
     def add_rows(self, dy: Array, index: Array, dx: Array) -> None:
-        """dx[index[i]] += dy[i]."""
-        size = dx.shape[1]
+        """dx[index[i]] += dy[i]; nothing where there is no such row."""
+        rows, size = dx.shape
+        _check_numbers(index, "int64", "index")
         _check_counts(dy.size, index.size * size)
         _check_types(dy, dx)
-        if not index.size:
+        if not dy.size:
             return
-        self._check_index(index, dx.shape[0])
-        if size:
-            kernel = self.device.kernel("tensor", "add_rows", dy.dtype)
-            kernel(self.device.blocks(size, 64, 1), 64, dy, index, dx, index.size, size)
+        columns = self.device.blocks(size, _COLUMNS, 1)
+        fill = -(-self.device.multiprocessors * (2048 // _COLUMNS) // columns)
+        stretches = max(1, min(rows, fill, _MOST_ROWS))
+        kernel = self.device.kernel("tensor", "add_rows", dy.dtype)
+        kernel((columns, stretches), _COLUMNS, dy, index, dx, index.size, rows, size)
 
     def copy_columns(self, x: Array, x_first: int, y: Array, y_first: int, count: int) -> None:
         """y[:, y_first : y_first + count] = x[:, x_first : x_first + count]."""
