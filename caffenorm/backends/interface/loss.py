@@ -2,6 +2,8 @@
 
 Every op that takes labels looks through them first: where one is no class, it computes nothing and says
 which, as an index into the flat labels (-1: all are good). Labels are cut to whole numbers as C does.
+Gradients on a GPU do not look, for Python would wait for the answer, and the loss itself has looked through
+the same labels: they return -1, and are 0 where a label is no class.
 `ignore_label` None ignores none. Sums are Python floats, accumulated in double.
 """
 

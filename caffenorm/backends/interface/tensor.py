@@ -70,14 +70,16 @@ class TensorOps(Protocol):
         """y[i] = x[index[i]]; x (rows, size), index (n,) of int64, y (n, size).
 
         Raises:
-            IndexError: an index lies outside the rows.
+            IndexError: an index lies outside the rows. A GPU reads 0 and adds nothing there instead, for
+                Python would wait for the answer; layers look before they call.
         """
 
     def add_rows(self, dy: Array, index: Array, dx: Array) -> None:
         """dx[index[i]] += dy[i], in the order of i.
 
         Raises:
-            IndexError: an index lies outside the rows.
+            IndexError: an index lies outside the rows. A GPU reads 0 and adds nothing there instead, for
+                Python would wait for the answer; layers look before they call.
         """
 
     def copy_columns(self, x: Array, x_first: int, y: Array, y_first: int, count: int) -> None:
