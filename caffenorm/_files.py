@@ -71,7 +71,7 @@ def readable_file(path: Pathish, error: type[CaffenormError], what: str) -> Path
     if file.is_dir():
         raise error(f"this is a folder, not {what}; name the file in it", where)
     if not file.exists():
-        raise error(f"there is no such file ({what} was expected here)", where)
+        raise error(f"there is no such file; {what} should be here", where)
     if not os.access(file, os.R_OK):
         raise error(f"no permission to read {what}", where)
     return file

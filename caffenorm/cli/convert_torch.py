@@ -11,6 +11,7 @@ from caffenorm.cli._options import load_net
 from caffenorm.cli._proof import tell
 from caffenorm.cli.convert_request import Request
 from caffenorm.convert import ConvertOptions, Preprocessing, Verification, verify, write_torch
+from caffenorm.convert.proof.inputs import picture_sets
 from caffenorm.convert.proof.report import write_report
 from caffenorm.convert.proof.written import compare_written
 from caffenorm.net import Net
@@ -21,6 +22,8 @@ def run(request: Request) -> int:
     """Write model.py, its weights and the report into a folder; the exit status says whether all agrees."""
     net = load_net(request.model, request.weights, quiet=request.as_json, **request.net_options)
     options = _options(request)
+    if request.verify:  # a picture that cannot be read is found before anything is written
+        picture_sets(net, request.pictures, _preparation(request), options.preprocessing)
     written = write_torch(net, request.output, options, request.format)
     found = _verified(net, options, request) if request.verify else None
     if found is not None:
@@ -56,6 +59,10 @@ def _options(request: Request) -> ConvertOptions:
     )
 
 
+def _preparation(request: Request) -> PicturePreparation:
+    return PicturePreparation(resize=request.resize, crop=request.crop)
+
+
 def _verified(net: Net, options: ConvertOptions, request: Request) -> Verification:
     with _output.steps("comparing with the Caffe net") as say:
         return verify(
@@ -63,6 +70,6 @@ def _verified(net: Net, options: ConvertOptions, request: Request) -> Verificati
             options=options,
             batch_sizes=request.batch_sizes,
             pictures=request.pictures,
-            preparation=PicturePreparation(resize=request.resize, crop=request.crop),
+            preparation=_preparation(request),
             progress=say,
         )

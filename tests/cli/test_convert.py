@@ -140,3 +140,16 @@ def test_options_reach_the_module_and_the_report(
     assert report["options"]["preprocessing.mean"] == [104, 117, 123]
     assert report["options"]["preprocessing.channel_order"] == "rgb"
     assert "Preprocess" in (out / "model.py").read_text()
+
+
+@pytest.mark.torch
+def test_nothing_is_written_where_a_picture_is_missing(
+    files: tuple[str, str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, weights, out = files
+
+    status = main(["convert", model, weights, "-o", str(out), "--picture", str(tmp_path / "missing.png")])
+
+    assert status == 1
+    assert "missing.png: there is no such file; a picture should be here" in capfd.readouterr().err
+    assert not out.exists()
