@@ -157,7 +157,11 @@ __device__ __forceinline__ void take_tasks(const Tasks& tasks, counter_t* counte
             work.result(task.channel, task.piece);
         }
     }
-    if (first) last = atomicAdd(counters + 1, 1ull) + 1 == gridDim.x;
+    if (first) {
+        __threadfence();  // the flags before the leaving: none may be raised after it is cleared
+        last = atomicAdd(counters + 1, 1ull) + 1 == gridDim.x;
+        __threadfence();  // the others' leaving before the clearing
+    }
     __syncthreads();  // until it is known who leaves last
     if (!last) return;
     for (index_t c = threadIdx.x; c < tasks.channels; c += blockDim.x) counters[2 + c] = 0;
