@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -167,7 +168,7 @@ class Device:
         self.name = name.decode() if isinstance(name, bytes) else str(name)
         self.multiprocessors = int(properties["multiProcessorCount"])
         self.l2_bytes = int(properties["l2CacheSize"])
-        self._scratch: dict[tuple[int, str], Array] = {}
+        self._scratch: dict[tuple[int, int, str], Array] = {}
         # A cached lookup costs 0.1 us, spelling out the name expression several.
         self.kernel = functools.cache(self._compile)
 
@@ -226,12 +227,13 @@ class Device:
         return max(1, min(wanted, resident))
 
     def scratch(self, name: str, nbytes: int, zeroed: bool = False) -> Array:
-        """Work space of an op: a uint8 array of at least `nbytes`, one for each name and stream.
+        """Work space of an op: a uint8 array of at least `nbytes`, one for each name, stream and host thread.
 
-        What one op leaves there, the next on the same stream may overwrite. `zeroed`: new memory holds
-        zeros, for counters that kernels set back to 0 themselves.
+        What one op leaves there, the thread's next on the same stream may overwrite; another thread's op could
+        come between the launches of one. `zeroed`: new memory holds zeros, for counters that kernels set back
+        to 0 themselves.
         """
-        key = (self.xp.cuda.get_current_stream(self.index).ptr, name)
+        key = (threading.get_ident(), self.xp.cuda.get_current_stream(self.index).ptr, name)
         held = self._scratch.get(key)
         if held is None or held.nbytes < nbytes:
             with self.selected():
