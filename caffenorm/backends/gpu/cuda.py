@@ -229,9 +229,9 @@ class Device:
     def scratch(self, name: str, nbytes: int, zeroed: bool = False) -> Array:
         """Work space of an op: a uint8 array of at least `nbytes`, one for each name, stream and host thread.
 
-        What one op leaves there, the thread's next on the same stream may overwrite; another thread's op could
-        come between the launches of one. `zeroed`: new memory holds zeros, for counters that kernels set back
-        to 0 themselves.
+        What one op leaves there, the thread's next on the same stream may overwrite; an op of another thread
+        could come between the launches of one. `zeroed`: new memory holds zeros, for counters that kernels
+        set back to 0 themselves.
         """
         key = (threading.get_ident(), self.xp.cuda.get_current_stream(self.index).ptr, name)
         held = self._scratch.get(key)
