@@ -15,6 +15,7 @@ import torch
 from torch.export import ExportedProgram
 
 from caffenorm._files import readable_file
+from caffenorm.convert.torch_to_caffe.capture import without_logs
 from caffenorm.errors import ConfigError, ConversionError, Where
 
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -35,7 +36,7 @@ def load_archive(path: str) -> ExportedProgram:
         raise ConversionError(
             "is no archive of torch.export.save, which is a zip file", Where(file=str(file))
         )
-    with _weights_only():
+    with _weights_only(), without_logs():
         try:
             program: ExportedProgram = torch.export.load(file)
         except Exception as error:  # whatever reading a broken archive raises
@@ -91,7 +92,8 @@ def run_entry(path: str, entry: str | None) -> tuple[torch.nn.Module, tuple[Any,
             raise ConversionError(f"{entry}() failed: {type(error).__name__}: {error}", where) from error
     module, *inputs = returned if isinstance(returned, tuple) else (returned,)
     if not isinstance(module, torch.nn.Module):
-        raise ConversionError(f"{entry}() returned a {type(module).__name__}, and no torch.nn.Module", where)
+        kind = type(module).__name__
+        raise ConversionError(f"{entry}() returned a value of type {kind}, and no torch.nn.Module", where)
     if len(inputs) == 1 and isinstance(inputs[0], tuple | list):
         inputs = list(inputs[0])
     return module, tuple(inputs)

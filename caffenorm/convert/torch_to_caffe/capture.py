@@ -8,13 +8,14 @@ graph stays as it was written, else by PyTorch's own functionalisation, which le
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import operator
 import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def capture(module: torch.nn.Module | ExportedProgram, inputs: Sequence[torch.Te
     """
     if isinstance(module, ExportedProgram):
         return _read(module, "exported")
-    with evaluating(module), _without_logs(), warnings.catch_warnings():
+    with evaluating(module), without_logs(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the module's own, which it gives whenever it runs
         try:
             program = torch.export.export(module, tuple(inputs), strict=False)
@@ -87,12 +88,13 @@ def _short(error: Exception) -> str:
 
 
 @contextmanager
-def _without_logs() -> Iterator[None]:
-    """PyTorch logs a traceback before it raises; the error says it all."""
+def without_logs() -> Iterator[None]:
+    """PyTorch logs a traceback and prints the graph so far before it raises; the error says it all."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        yield
+        with redirect_stderr(io.StringIO()):
+            yield
     finally:
         logging.disable(before)
 
