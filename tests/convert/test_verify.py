@@ -139,3 +139,18 @@ def test_a_right_module_has_no_difference(net: Net) -> None:
     assert found.ok
     assert found.worst < 1e-12
     assert found.folded == {"bn1": "BatchNorm and Scale are one module"}
+
+
+def test_a_net_for_one_example_takes_its_step_on_several() -> None:
+    alone = Net.from_text("""
+        layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 8 } } }
+        layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"
+                inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+        layer { name: "bn" type: "BatchNorm" bottom: "fc" top: "fc" }
+    """)
+
+    found = verify(alone)
+
+    assert found.ok
+    assert found.step is not None
+    assert not found.step.skipped

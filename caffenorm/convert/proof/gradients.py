@@ -59,7 +59,8 @@ def compare_step(net: Net, values: InputSet) -> TrainingStep:
     """
     torch = require("torch", extra="torch", to="convert to PyTorch")
     try:
-        sides = make_sides(net, training=True)
+        shapes = {name: value.shape for name, value in values.values.items()}  # one example has no variance
+        sides = make_sides(net, training=True, shapes=shapes)
         before = statistics(sides)
         _, seeded = _backward(sides, values)
     except CaffenormError as error:

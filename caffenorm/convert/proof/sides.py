@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +36,19 @@ class Sides:
         }
 
 
-def make_sides(net: Net, *, training: bool) -> Sides:
+def make_sides(net: Net, *, training: bool, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Sides:
     """Copies of a net, of which one becomes a module.
+
+    Args:
+        net: stays as it is. training: make it a TRAIN net. shapes: of inputs, other than the net's own.
 
     Raises:
         ConversionError: the net in training has something that PyTorch refuses.
     """
     twin = copy_net(net, training=training, to_scores=True)
+    for name, shape in (shapes or {}).items():
+        twin.blobs[name].reshape(shape)
+    twin.reshape()
     describer = Describer(twin)
     program = describer.run()
     module = settle(build_module(program, np.float64))
