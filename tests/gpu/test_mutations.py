@@ -80,7 +80,7 @@ MUTATIONS: list[tuple[Callable[[Any], None], str, str]] = [
     (softmax_of_columns, "position / inner * channels * inner", "position / inner * inner"),
     (transposition, "tile[threadIdx.x][c]", "tile[c][threadIdx.x]"),
     (tail, "pack_size<T>() + thread_index(); i < count;", "pack_size<T>() + thread_index(); i < 0;"),
-    (log_loss, "(p / inner * channels + label) * inner", "(p / inner * channels + label + 1) * inner"),
+    (log_loss, "channels + channel) * inner", "channels + channel + 1) * inner"),
     (sums_of_rows, "task / chunks * size", "task / chunks * (size + 1)"),
     (sums_of_rows, "lanes = 16; lanes > 0", "lanes = 8; lanes > 0"),
     # barriers

@@ -128,6 +128,24 @@ __device__ __forceinline__ void store_pack(T* p, const Pack<T>& pack) {
     *reinterpret_cast<Pack<T>*>(p) = pack;
 }
 
+// --- division ---
+
+struct Division {
+    index_t quotient, rest;
+};
+
+// a / b for a >= 0, b > 0; with 32 bits where they suffice, which takes a fifth of the time.
+__device__ __forceinline__ Division divide(index_t a, index_t b) {
+    if ((static_cast<unsigned long long>(a | b) >> 32) == 0) {
+        const unsigned n = static_cast<unsigned>(a), d = static_cast<unsigned>(b), q = n / d;
+        return {static_cast<index_t>(q), static_cast<index_t>(n - q * d)};
+    }
+    const index_t q = a / b;
+    return {q, a - q * b};
+}
+
+__device__ __forceinline__ index_t quotient(index_t a, index_t b) { return divide(a, b).quotient; }
+
 // --- where a thread stands ---
 
 // Number of this thread in the whole launch, and how many there are; both along x.

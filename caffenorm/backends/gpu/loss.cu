@@ -1,7 +1,7 @@
 // Losses: sums over a batch, and gradients.
 //
 // A sum leaves three doubles for each block in `parts`: the sum of its terms, how many positions count, and the
-// first bad label (or 2^53, which no label is at). `add_up` adds the blocks in their order. A block takes the
+// first bad label (or 2^53, which no label is at). `add_up` adds the blocks in a fixed order. A block takes the
 // same positions on every device, so that results are the same everywhere. Terms are computed in double.
 //
 // Labels come as T and are cut to whole numbers; what is no class reads nothing, and its gradients are 0.
@@ -60,20 +60,41 @@ __device__ __forceinline__ void write_tally(const Tally& tally, double* parts) {
     }
 }
 
-// result = the sum over all parts, in their order; one thread.
+// result = the sum over all parts; one warp, each lane's every 32nd in their order, then the lanes' in a tree.
 // instances: T = double
 template <typename T>
 __global__ void add_up(const T* parts, T* result, index_t count) {
-    if (thread_index() > 0) return;
     T total = 0, counted = 0, bad = NO_LABEL;
-    for (index_t k = 0; k < count; k++) {
+    for (index_t k = thread_in_block(); k < count; k += 32) {
         total += parts[3 * k];
         counted += parts[3 * k + 1];
         if (parts[3 * k + 2] < bad) bad = parts[3 * k + 2];
     }
+    total = warp_sum(total);
+    counted = warp_sum(counted);
+    bad = warp_least(bad);
+    if (thread_in_block() > 0) return;
     result[0] = total;
     result[1] = counted;
     result[2] = bad;
+}
+
+// --- places in (outer, channels, inner) ---
+
+// Where the value of a channel at position p lies.
+__device__ __forceinline__ index_t place_of(index_t p, index_t channel, index_t channels, index_t inner) {
+    const Division at = divide(p, inner);
+    return (at.quotient * channels + channel) * inner + at.rest;
+}
+
+struct Element {
+    index_t position, channel;
+};
+
+// What value i belongs to.
+__device__ __forceinline__ Element element_of(index_t i, index_t channels, index_t inner) {
+    const Division row = divide(i, inner), image = divide(row.quotient, channels);
+    return {image.quotient * inner + row.rest, image.rest};
 }
 
 // At least `floor`; a NaN stays one.
@@ -92,7 +113,7 @@ __global__ void log_loss(const T* prob, const T* labels, const T* weights, doubl
     for (index_t p = thread_index(); p < count; p += grid_stride()) {
         const index_t label = class_of(labels[p]);
         if (!tally.takes(p, label, channels, ignores, ignored)) continue;
-        const T value = raised(prob[(p / inner * channels + label) * inner + p % inner], static_cast<T>(floor));
+        const T value = raised(prob[place_of(p, label, channels, inner)], static_cast<T>(floor));
         double term = log(static_cast<double>(value));
         if (weights) term *= weights[label];
         tally.total -= term;
@@ -105,8 +126,8 @@ template <typename T>
 __global__ void log_loss_backward(const T* prob, const T* labels, T* dx, index_t count, index_t channels,
                                   index_t inner, double scale, double floor) {
     for (index_t i = thread_index(); i < count; i += grid_stride()) {
-        const index_t in = i % inner, c = i / inner % channels, o = i / inner / channels;
-        const bool here = class_of(labels[o * inner + in]) == c;
+        const Element at = element_of(i, channels, inner);
+        const bool here = class_of(labels[at.position]) == at.channel;
         dx[i] = here ? static_cast<T>(-scale) / raised(prob[i], static_cast<T>(floor)) : T(0);
     }
 }
@@ -117,15 +138,15 @@ __global__ void softmax_loss_backward(const T* prob, const T* labels, const T* w
                                       index_t channels, index_t inner, double scale, double mass, double at_label,
                                       double elsewhere, index_t ignores, index_t ignored) {
     for (index_t i = thread_index(); i < count; i += grid_stride()) {
-        const index_t in = i % inner, c = i / inner % channels, o = i / inner / channels;
-        const index_t label = class_of(labels[o * inner + in]);
+        const Element at = element_of(i, channels, inner);
+        const index_t label = class_of(labels[at.position]);
         if (!is_class(label, channels) || (ignores && label == ignored)) {
             dx[i] = 0;
             continue;
         }
         T factor = static_cast<T>(scale);
         if (weights) factor *= weights[label];
-        dx[i] = factor * (static_cast<T>(mass) * prob[i] - static_cast<T>(c == label ? at_label : elsewhere));
+        dx[i] = factor * (static_cast<T>(mass) * prob[i] - static_cast<T>(at.channel == label ? at_label : elsewhere));
     }
 }
 
@@ -137,7 +158,7 @@ __global__ void infogain_loss(const T* prob, const T* labels, const T* matrix, d
     for (index_t p = thread_index(); p < count; p += grid_stride()) {
         const index_t label = class_of(labels[p]);
         if (!tally.takes(p, label, channels, ignores, ignored)) continue;
-        const T *values = prob + p / inner * channels * inner + p % inner, *gains = matrix + label * channels;
+        const T *values = prob + place_of(p, 0, channels, inner), *gains = matrix + label * channels;
         for (index_t c = 0; c < channels; c++) {
             const T value = raised(values[c * inner], static_cast<T>(floor));
             tally.total -= gains[c] * log(static_cast<double>(value));
@@ -153,7 +174,7 @@ __global__ void infogain_loss_backward(const T* prob, const T* labels, const T* 
                                        index_t channels, index_t inner, double scale, index_t ignores,
                                        index_t ignored) {
     for (index_t p = thread_index(); p < count; p += grid_stride()) {
-        const index_t label = class_of(labels[p]), start = p / inner * channels * inner + p % inner;
+        const index_t label = class_of(labels[p]), start = place_of(p, 0, channels, inner);
         if (!is_class(label, channels) || (ignores && label == ignored)) {
             for (index_t c = 0; c < channels; c++) dx[start + c * inner] = 0;
             continue;
@@ -181,9 +202,10 @@ __global__ void hinge_loss(const T* x, const T* labels, double* parts, index_t c
                            index_t squared) {
     Tally tally;
     for (index_t i = thread_index(); i < count; i += grid_stride()) {
-        const index_t label = class_of(labels[i / classes]);
-        if (!tally.takes(i / classes, label, classes, false, 0)) continue;
-        const double margin = margin_of(x[i], i % classes == label);
+        const Division at = divide(i, classes);
+        const index_t label = class_of(labels[at.quotient]);
+        if (!tally.takes(at.quotient, label, classes, false, 0)) continue;
+        const double margin = margin_of(x[i], at.rest == label);
         tally.total += squared ? margin * margin : margin;
     }
     write_tally(tally, parts);
@@ -193,8 +215,9 @@ template <typename T>
 __global__ void hinge_loss_backward(const T* x, const T* labels, T* dx, index_t count, index_t classes,
                                     double scale, index_t squared) {
     for (index_t i = thread_index(); i < count; i += grid_stride()) {
-        const index_t label = class_of(labels[i / classes]);
-        const bool here = i % classes == label;
+        const Division at = divide(i, classes);
+        const index_t label = class_of(labels[at.quotient]);
+        const bool here = at.rest == label;
         const T margin = margin_of(x[i], here), slope = squared ? 2 * margin : margin > 0 ? T(1) : T(0);
         const T factor = static_cast<T>(here ? -scale : scale);
         dx[i] = is_class(label, classes) ? factor * slope : T(0);
@@ -213,7 +236,7 @@ __global__ void accuracy(const T* scores, const T* labels, double* parts, unsign
     for (index_t p = thread_index(); p < count; p += grid_stride()) {
         const index_t label = class_of(labels[p]);
         if (!tally.takes(p, label, channels, ignores, ignored)) continue;
-        const T* values = scores + p / inner * channels * inner + p % inner;
+        const T* values = scores + place_of(p, 0, channels, inner);
         const T score = values[label * inner];
         index_t rivals = -1;  // the class itself
         for (index_t c = 0; c < channels; c++) rivals += values[c * inner] >= score;
@@ -339,7 +362,7 @@ __global__ void contrastive_loss_backward(const T* a, const T* b, const T* simil
                                           index_t count, index_t dim, double scale, double margin, index_t legacy,
                                           double guard) {
     for (index_t i = thread_index(); i < count; i += grid_stride()) {
-        const index_t k = i / dim;
+        const index_t k = quotient(i, dim);
         double slope = 1;
         if (class_of(similar[k]) == 0) {
             const double distance = legacy ? static_cast<double>(squared[k]) : sqrt(static_cast<double>(squared[k]));

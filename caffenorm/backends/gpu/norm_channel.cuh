@@ -13,12 +13,6 @@ __device__ __forceinline__ double times(double a, double b) { return __dmul_rn(a
 __device__ __forceinline__ float plus(float a, float b) { return __fadd_rn(a, b); }
 __device__ __forceinline__ double plus(double a, double b) { return __dadd_rn(a, b); }
 
-// a / b; 64-bit division takes four times as long as 32-bit.
-__device__ __forceinline__ index_t quotient(index_t a, index_t b) {
-    if (((a | b) >> 32) == 0) return static_cast<unsigned>(a) / static_cast<unsigned>(b);
-    return a / b;
-}
-
 // Written by other blocks of this launch: not from the first-level cache, which may hold what was there before.
 template <typename T>
 __device__ __forceinline__ T load_fresh(const T* p) {

@@ -97,7 +97,7 @@ template <typename T, int TERMS>
 __global__ void spread_rows(const T* __restrict__ x, const T* __restrict__ dy, T* __restrict__ dx, index_t count,
                             index_t size, double factor) {
     for (index_t i = thread_index(); i < count; i += grid_stride()) {
-        const double whole = factor * dy[i / size];
+        const double whole = factor * dy[quotient(i, size)];
         const T one = static_cast<T>(whole);
         if (TERMS == VALUES) dx[i] = one;
         if (TERMS == SIZES) dx[i] = one * ((x[i] > 0 ? T(1) : T(0)) - (x[i] < 0 ? T(1) : T(0)));
@@ -112,8 +112,9 @@ template <typename T>
 __global__ void take_rows(const T* __restrict__ x, const index_t* __restrict__ index, T* __restrict__ y,
                           index_t count, index_t rows, index_t size) {
     for (index_t i = thread_index(); i < count; i += grid_stride()) {
-        const index_t row = index[i / size];
-        y[i] = row >= 0 && row < rows ? x[row * size + i % size] : T(0);
+        const Division at = divide(i, size);
+        const index_t row = index[at.quotient];
+        y[i] = row >= 0 && row < rows ? x[row * size + at.rest] : T(0);
     }
 }
 
@@ -137,8 +138,8 @@ template <typename T>
 __global__ void copy_columns(const T* __restrict__ x, T* __restrict__ y, index_t rows, index_t count, index_t x_size,
                              index_t x_first, index_t y_size, index_t y_first) {
     for (index_t i = thread_index(); i < rows * count; i += grid_stride()) {
-        const index_t row = i / count, column = i % count;
-        y[row * y_size + y_first + column] = x[row * x_size + x_first + column];
+        const Division at = divide(i, count);
+        y[at.quotient * y_size + y_first + at.rest] = x[at.quotient * x_size + x_first + at.rest];
     }
 }
 
@@ -147,8 +148,8 @@ template <typename T>
 __global__ void swap_axes(const T* __restrict__ x, T* __restrict__ y, index_t count, index_t a, index_t b,
                           index_t inner) {
     for (index_t i = thread_index(); i < count; i += grid_stride()) {
-        const index_t within = i % inner, j = i / inner % a, k = i / inner / a % b, o = i / inner / a / b;
-        y[i] = x[((o * a + j) * b + k) * inner + within];
+        const Division at = divide(i, inner), row = divide(at.quotient, a), column = divide(row.quotient, b);
+        y[i] = x[((column.quotient * a + row.rest) * b + column.rest) * inner + at.rest];
     }
 }
 
@@ -174,5 +175,5 @@ __global__ void __launch_bounds__(256) transpose_tiles(const T* __restrict__ x, 
 // out may be x or y.
 template <typename T>
 __global__ void scale_add(const T* __restrict__ scale, const T* x, const T* y, T* out, index_t count, index_t size) {
-    for (index_t i = thread_index(); i < count; i += grid_stride()) out[i] = scale[i / size] * x[i] + y[i];
+    for (index_t i = thread_index(); i < count; i += grid_stride()) out[i] = scale[quotient(i, size)] * x[i] + y[i];
 }

@@ -5,22 +5,6 @@
 
 #include "common.cuh"
 
-// --- division ---
-
-struct Division {
-    index_t quotient, rest;
-};
-
-// a / b for a >= 0, b > 0; with 32 bits where they suffice, which takes a fifth of the time.
-__device__ __forceinline__ Division divide(index_t a, index_t b) {
-    if ((static_cast<unsigned long long>(a | b) >> 32) == 0) {
-        const unsigned n = static_cast<unsigned>(a), d = static_cast<unsigned>(b), q = n / d;
-        return {static_cast<index_t>(q), static_cast<index_t>(n - q * d)};
-    }
-    const index_t q = a / b;
-    return {q, a - q * b};
-}
-
 __device__ __forceinline__ index_t least(index_t a, index_t b) { return a < b ? a : b; }
 __device__ __forceinline__ index_t most(index_t a, index_t b) { return a > b ? a : b; }
 
