@@ -346,10 +346,10 @@ sys.path.insert(0, {here!r})
 import test_emulation as tests
 tests.test_threads_meet_at_a_barrier()
 tests.test_block_sums_are_sums("block_sum_all", 256)
-print("right kernels ran")
+print("right kernels ran", flush=True)
 body = "__shared__ T s[32]; s[threadIdx.x] = x[0]; __syncthreads(); x[{index}] = s[0];"
 tests.launch(tests.kernel(body, "T* x"), tests.array(np.zeros(5)))
-print("not caught")
+print("not caught", flush=True)
 """
 
 
